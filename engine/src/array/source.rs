@@ -1,0 +1,112 @@
+//! What a file format must give the engine for one array, and nothing more.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Block, Grid, Region};
+use crate::Result;
+
+/// What is known about an array before any element is read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArrayMeta {
+    /// One name per axis, slowest first.
+    pub dims: Vec<String>,
+    /// Length of each axis.
+    pub shape: Vec<u64>,
+    /// The element's Arrow type. Half floats are given as `Float32`.
+    pub data_type: DataType,
+    /// Whether elements may be missing.
+    pub nullable: bool,
+    /// Length of a stored chunk on each axis. An array that is stored in one piece gives the boxes
+    /// in which it is best read.
+    pub chunk_shape: Vec<u64>,
+}
+
+impl ArrayMeta {
+    /// The array's chunk grid.
+    pub fn grid(&self) -> Grid {
+        Grid::new(&self.shape, &self.chunk_shape)
+    }
+
+    /// The number of elements.
+    pub fn element_count(&self) -> u64 {
+        self.shape.iter().product()
+    }
+}
+
+/// How an array is stored, for people: what `array_info` shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Storage {
+    /// The file's own name for the element type, such as `<f4`.
+    pub stored_type: String,
+    /// `chunked`, `contiguous`, `compact` or `memory`.
+    pub layout: String,
+    /// The filters in the order of writing, such as `shuffle, gzip(4)`; empty for none.
+    pub compression: String,
+    /// Bytes in the file, or `None` where finding out would read the whole index.
+    pub stored_bytes: Option<u64>,
+}
+
+/// What reading has cost so far. Shared by every reader of a scan.
+#[derive(Debug, Default)]
+pub struct ReadCounters {
+    /// Stored chunks that were read.
+    pub chunk_count: AtomicU64,
+    /// Bytes taken from the file or store.
+    pub read_bytes: AtomicU64,
+    /// Bytes of elements that came out of the decoders.
+    pub decoded_bytes: AtomicU64,
+}
+
+impl ReadCounters {
+    /// Counts one chunk.
+    pub fn chunk(&self, read_bytes: u64, decoded_bytes: u64) {
+        self.chunk_count.fetch_add(1, Ordering::Relaxed);
+        self.read_bytes.fetch_add(read_bytes, Ordering::Relaxed);
+        self.decoded_bytes.fetch_add(decoded_bytes, Ordering::Relaxed);
+    }
+}
+
+/// Stored bytes that [`ArraySource::fetch`] brought for [`ArraySource::decode`]. What each entry is
+/// concerns the source alone; a source that reads local files may leave it empty and read while it
+/// decodes.
+#[derive(Debug, Default)]
+pub struct Fetched(pub Vec<Bytes>);
+
+/// One stored array: metadata, and elements by region.
+///
+/// A source only fetches and decodes. It must not spawn tasks or threads, cache decoded elements,
+/// or hold a lock while it reads or decodes: the engine owns concurrency, caching and memory, and
+/// calls one source from many threads at once.
+#[async_trait]
+pub trait ArraySource: Debug + Send + Sync {
+    /// Dimensions, shape, type and chunk grid.
+    fn meta(&self) -> &ArrayMeta;
+
+    /// How the array is stored.
+    fn storage(&self) -> Storage;
+
+    /// Where the array lies, for messages: the file, and the array in it.
+    fn location(&self) -> String;
+
+    /// Brings the stored bytes that `region` needs from a remote store. Only waits; never computes.
+    /// Sources whose bytes are at hand keep this default.
+    ///
+    /// # Errors
+    /// `Unreachable`, `NotFound`.
+    async fn fetch(&self, region: &Region) -> Result<Fetched> {
+        let _ = region;
+        Ok(Fetched::default())
+    }
+
+    /// The elements of `region`, which lies inside the array. Runs on a thread for computing, and
+    /// may read local files.
+    ///
+    /// # Errors
+    /// `DataInvalid`, `Unsupported`, `Exhausted`, with file, array and chunk.
+    fn decode(&self, region: &Region, fetched: Fetched, counters: &ReadCounters) -> Result<Block>;
+}

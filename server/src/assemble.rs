@@ -1,0 +1,16 @@
+//! The one place that names every crate: formats and functions come together in a session.
+
+use almagest_engine::registry::Registry;
+use almagest_engine::{Result, Session, SessionOptions};
+
+/// A session with everything Almagest has.
+///
+/// # Errors
+/// `Plan` if an option cannot be met.
+pub fn session(options: &SessionOptions) -> Result<Session> {
+    let session = Session::try_new(&Registry::new(almagest_connectors::formats()), options)?;
+    for function in almagest_udfs::scalar_functions() {
+        session.context().register_udf(function);
+    }
+    Ok(session)
+}

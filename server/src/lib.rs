@@ -1,0 +1,15 @@
+//! Almagest as a library: one session with every format and function registered.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let session = almagest::session(&almagest::SessionOptions::default())?;
+//! let rows = session.sql("SELECT 1 + 1 AS two").await?.collect().await?;
+//! assert_eq!(rows[0].num_rows(), 1);
+//! # almagest::Result::Ok(())
+//! # }).unwrap();
+//! ```
+
+mod assemble;
+
+pub use almagest_engine::{Error, ErrorKind, Result, Session, SessionOptions};
+pub use assemble::session;

@@ -1,0 +1,6 @@
+//! Every specification and behaviour test, in one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod damaged_files;
+mod embedding;
+mod specs;

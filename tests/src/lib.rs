@@ -1,0 +1,1 @@
+//! Holds no code: the specifications are in `spec/`, what runs them in `almagest/`.

@@ -1,0 +1,3 @@
+//! Functions for catalogs.
+
+pub mod cut;
