@@ -1,5 +1,9 @@
-//! Physical execution over arrays. Not here: what to read, which logical planning decides.
+//! Physical operators: reading arrays, as rows or as partial states of aggregates.
 
 mod array_exec;
+mod array_scan;
+mod read_box;
+pub mod reduce;
 
-pub use array_exec::{ArrayColumn, ArrayExec, ArrayScan};
+pub use array_exec::{ArrayExec, ComputeThreads};
+pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};

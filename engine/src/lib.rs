@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod error;
 pub mod exec;
 pub mod registry;
+pub mod rewrite;
 pub mod session;
 
 pub use error::{Error, ErrorKind, Result};

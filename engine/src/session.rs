@@ -12,6 +12,7 @@ use datafusion::catalog::{
 };
 use datafusion::datasource::dynamic_file::DynamicListTableFactory;
 use datafusion::error::Result as DfResult;
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::CreateExternalTable;
@@ -20,6 +21,8 @@ use ndarray::ArrayD;
 
 use crate::array::MemoryArray;
 use crate::catalog::ArrayTable;
+use crate::exec::ComputeThreads;
+use crate::exec::reduce::merge_functions;
 use crate::registry::{Format, Registry, TableOptions, check_options};
 use crate::{Error, Result};
 
@@ -49,6 +52,8 @@ impl Session {
         if let Some(threads) = options.threads {
             config = config.with_target_partitions(threads);
         }
+        let threads = config.target_partitions();
+        config = config.with_extension(Arc::new(ComputeThreads::new(threads)));
         let mut runtime = RuntimeEnvBuilder::new();
         if let Some(bytes) = options.memory_bytes_max {
             runtime = runtime.with_memory_limit(bytes, 1.0);
@@ -57,6 +62,12 @@ impl Session {
             .with_config(config)
             .with_runtime_env(runtime.build_arc()?)
             .with_default_features();
+        for rule in crate::rewrite::optimizer_rules() {
+            builder = builder.with_optimizer_rule(rule);
+        }
+        let mut aggregates = SessionStateDefaults::default_aggregate_functions();
+        aggregates.extend(merge_functions().into_iter().map(Arc::new));
+        builder = builder.with_aggregate_functions(aggregates);
         for format in registry.formats() {
             let factory = FormatTableFactory { format: Arc::clone(format) };
             builder = builder.with_table_factory(format.name().into(), Arc::new(factory));

@@ -20,6 +20,22 @@ impl Grid {
         Self { array_shape: array_shape.to_vec(), chunk_shape, counts }
     }
 
+    /// The grid whose boxes are whole chunks of this one, about `elements` elements together,
+    /// joined along the last axes first. Chunks that are larger stay as they are.
+    #[must_use]
+    pub fn joined(&self, elements: u64) -> Self {
+        let mut shape = self.chunk_shape.clone();
+        for axis in (0..shape.len()).rev() {
+            let room = elements / shape.iter().product::<u64>().max(1);
+            let joined = room.clamp(1, self.counts[axis].max(1));
+            shape[axis] *= joined;
+            if joined < self.counts[axis] {
+                break;
+            }
+        }
+        Self::new(&self.array_shape, &shape)
+    }
+
     /// The array's length on each axis.
     pub fn array_shape(&self) -> &[u64] {
         &self.array_shape
@@ -109,6 +125,18 @@ mod tests {
         let grid = Grid::new(&[10, 7], &[4, 4]);
         assert_eq!(grid.counts(), [3, 2]);
         assert_eq!(grid.chunk_region(5), Region::from_ranges(&[8..10, 4..7]));
+    }
+
+    #[test]
+    fn small_chunks_are_joined_to_larger_boxes_of_whole_chunks() {
+        let joined = |array: &[u64], chunk: &[u64]| {
+            Grid::new(array, chunk).joined(1 << 18).chunk_shape().to_vec()
+        };
+        assert_eq!(joined(&[8192, 8192], &[512, 512]), [512, 512]);
+        assert_eq!(joined(&[8192, 8192], &[64, 64]), [64, 4096]);
+        assert_eq!(joined(&[240, 37, 49], &[1, 37, 49]), [144, 37, 49]);
+        assert_eq!(joined(&[10, 10], &[16, 3]), [16, 12]);
+        assert_eq!(joined(&[1 << 20, 1 << 20], &[2048, 2048]), [2048, 2048]);
     }
 
     #[test]

@@ -79,6 +79,31 @@ impl Region {
         })
     }
 
+    /// The box cut into parts of about `elements` elements, each of which is contiguous in a
+    /// row-major buffer of the box, in order.
+    pub fn slabs(&self, elements: u64) -> impl Iterator<Item = Self> + '_ {
+        // Axes after `axis` stay whole; `axis` is cut into steps; those before it into single rows.
+        let mut axis = 0;
+        let mut inner: u64 = self.shape.iter().skip(1).product();
+        while axis + 1 < self.ndim() && inner > elements {
+            axis += 1;
+            inner /= self.shape[axis].max(1);
+        }
+        let mut part = vec![1; self.ndim()];
+        if let Some(step) = part.get_mut(axis) {
+            *step = (elements / inner.max(1)).max(1);
+        }
+        let kept = (axis + 1).min(self.ndim());
+        part[kept..].copy_from_slice(&self.shape[kept..]);
+        let grid = super::Grid::new(&self.shape, &part);
+        let count = if self.is_empty() { 0 } else { grid.chunk_count() };
+        (0..count).map(move |ordinal| {
+            let mut slab = grid.chunk_region(ordinal);
+            slab.start.iter_mut().zip(&self.start).for_each(|(at, start)| *at += start);
+            slab
+        })
+    }
+
     /// The same box with `origin` as its zero.
     #[must_use]
     pub fn relative_to(&self, origin: &[u64]) -> Self {
@@ -108,6 +133,31 @@ mod tests {
         assert_eq!(left.intersect(&Region::from_ranges(&[4..8, 0..4])), None);
         let shared = left.intersect(&Region::from_ranges(&[2..8, 3..9]));
         assert_eq!(shared, Some(Region::from_ranges(&[2..4, 3..4])));
+    }
+
+    #[test]
+    fn slabs_follow_each_other_in_row_major_order() {
+        let cases = [vec![7, 5, 9], vec![1, 1, 40], vec![30], vec![2, 3, 4]];
+        for shape in cases {
+            let region = Region::new(vec![3; shape.len()], shape);
+            for elements in [1, 4, 9, 20, 45, 1000] {
+                let mut count = 0;
+                for slab in region.slabs(elements) {
+                    assert!(slab.element_count() <= elements.max(1), "{region} in {elements}");
+                    let offset = slab
+                        .relative_to(region.start())
+                        .start
+                        .iter()
+                        .zip(region.shape())
+                        .fold(0, |sum, (at, length)| sum * length + at);
+                    assert_eq!(offset, count);
+                    count += slab.element_count();
+                }
+                assert_eq!(count, region.element_count());
+            }
+        }
+        assert_eq!(Region::whole(&[0, 4]).slabs(10).count(), 0);
+        assert_eq!(Region::whole(&[]).slabs(10).count(), 1);
     }
 
     #[test]

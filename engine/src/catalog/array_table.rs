@@ -1,32 +1,48 @@
 //! The table that shows an array as rows: a `BIGINT` column per dimension, a column per variable.
 //!
-//! In: array sources of one shape. Out: an [`ArrayScan`] of the columns, box and chunks a query
-//! needs. Not here: reading ([`crate::exec`]).
+//! In: array sources of one shape. Out: an [`ArrayScan`] of the columns, box, filters and read boxes
+//! a query needs. Not here: reading ([`crate::exec`]).
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr_rewriter::unnormalize_col;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::reassign_expr_columns;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::dimension_bounds::region_allowed;
-use crate::array::{ArraySource, DIMENSIONS_MAX};
-use crate::exec::{ArrayColumn, ArrayScan};
+use super::dimension_bounds;
+use crate::array::{ArraySource, DIMENSIONS_MAX, Grid};
+use crate::exec::reduce::Reduction;
+use crate::exec::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
 use crate::{Error, Result};
 
-/// Partitions for each unit of `datafusion.execution.target_partitions`.
-const PARTITIONS_PER_TARGET: usize = 2;
+/// Bytes of elements in a read box, about: smaller chunks are read several at a time.
+const BOX_BYTES: u64 = 1 << 20;
 
 /// An array, or several of one shape, as a table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ArrayTable {
     name: String,
     dims: Vec<String>,
     variables: Vec<Arc<dyn ArraySource>>,
     schema: SchemaRef,
+}
+
+/// What a query wants of an array table.
+pub(super) enum Wanted<'a> {
+    /// These columns.
+    Rows(&'a [usize]),
+    /// Partial states; which of their columns is DataFusion's to choose.
+    States(&'a Reduction<Expr>),
 }
 
 impl ArrayTable {
@@ -73,11 +89,106 @@ impl ArrayTable {
         })
     }
 
+    /// The dimensions' names, slowest first.
+    pub fn dims(&self) -> &[String] {
+        &self.dims
+    }
+
+    /// The array's length on each axis.
+    pub fn shape(&self) -> &[u64] {
+        &self.variables[0].meta().shape
+    }
+
+    /// The grid in whose boxes the table is read: whole chunks of the first variable.
+    pub fn read_grid(&self) -> Grid {
+        let meta = self.variables[0].meta();
+        let width = meta.data_type.primitive_width().unwrap_or(8) as u64;
+        meta.grid().joined(BOX_BYTES / width.max(1))
+    }
+
+    /// Whether the conditions do no more than cut a box out of the array.
+    pub fn only_cut_a_box(&self, filters: &[Expr]) -> bool {
+        dimension_bounds::split(filters, &self.dims, self.shape()).1.is_empty()
+    }
+
     fn column(&self, index: usize) -> ArrayColumn {
         match index.checked_sub(self.dims.len()) {
             None => ArrayColumn::Dimension(index),
             Some(variable) => ArrayColumn::Variable(Arc::clone(&self.variables[variable])),
         }
+    }
+
+    /// The plan that gives what is wanted of the elements that pass `filters`.
+    pub(super) fn plan(
+        &self,
+        session: &dyn Session,
+        wanted: Wanted,
+        filters: &[Expr],
+        fetch: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let (region, conditions) = dimension_bounds::split(filters, &self.dims, self.shape());
+        let named = DFSchema::try_from(self.schema.as_ref().clone())?;
+        let physical =
+            |expr: &Expr| session.create_physical_expr(unnormalize_col(expr.clone()), &named);
+        let (on_dims, on_values): (Vec<Expr>, Vec<Expr>) =
+            conditions.into_iter().partition(|condition| self.is_about_dimensions(condition));
+        let on_dims = conjunction(on_dims).as_ref().map(&physical).transpose()?;
+        let on_values = conjunction(on_values).as_ref().map(&physical).transpose()?;
+        let states = match &wanted {
+            Wanted::Rows(_) => None,
+            Wanted::States(reduction) => Some(reduction.try_map(&physical)?),
+        };
+
+        // Only columns that something reads are decoded.
+        let mut expressions: Vec<&Arc<dyn PhysicalExpr>> =
+            on_dims.iter().chain(&on_values).collect();
+        expressions.extend(states.iter().flat_map(Reduction::expressions));
+        let mut chosen = Inputs::of(expressions.into_iter(), &self.schema)?.columns;
+        if let Wanted::Rows(columns) = &wanted {
+            chosen.extend(columns.iter());
+            chosen.sort_unstable();
+            chosen.dedup();
+        }
+        let input = self.schema.project(&chosen)?;
+        let predicate = |expr: &Arc<dyn PhysicalExpr>| Predicate::try_new(expr, &input);
+        let dimension_filter = on_dims.as_ref().map(predicate).transpose()?;
+        let pruning = dimension_filter.as_ref().and_then(|filter| {
+            PruningPredicateBuilder::new()
+                .with_file_schema(Arc::clone(&filter.inputs.schema))
+                .build(Arc::clone(&filter.expr))
+        });
+        let (output, schema) = match (wanted, states) {
+            (Wanted::Rows(columns), _) => {
+                let places = columns.iter().filter_map(|c| chosen.iter().position(|i| i == c));
+                (Output::Rows(places.collect()), Arc::new(self.schema.project(columns)?))
+            }
+            (Wanted::States(_), None) => return Err(Error::bug("states without a plan").into()),
+            (Wanted::States(_), Some(states)) => {
+                let schema = states.schema(|expr| expr.data_type(&self.schema))?;
+                let inputs = Inputs::of(states.expressions(), &input)?;
+                let states = states
+                    .try_map(|expr| reassign_expr_columns(Arc::clone(expr), &inputs.schema))?;
+                (Output::States(states, inputs), schema)
+            }
+        };
+        let scan = ArrayScan {
+            name: self.name.clone(),
+            region,
+            grid: self.read_grid(),
+            columns: chosen.iter().map(|index| self.column(*index)).collect(),
+            dims: self.dims.clone(),
+            dimension_filter,
+            value_filter: on_values.as_ref().map(predicate).transpose()?,
+            pruning,
+            output,
+            schema,
+            fetch,
+        };
+        scan.into_plan(session.config())
+    }
+
+    fn is_about_dimensions(&self, condition: &Expr) -> bool {
+        condition.column_refs().iter().all(|column| self.dims.contains(&column.name))
     }
 }
 
@@ -95,7 +206,14 @@ impl TableProvider for ArrayTable {
         &self,
         filters: &[&Expr],
     ) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        let support = filters.iter().map(|filter| {
+            Ok(if can_be_evaluated(filter)? {
+                TableProviderFilterPushDown::Exact
+            } else {
+                TableProviderFilterPushDown::Unsupported
+            })
+        });
+        support.collect()
     }
 
     async fn scan(
@@ -103,18 +221,28 @@ impl TableProvider for ArrayTable {
         session: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        _limit: Option<usize>,
+        limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
-        let chosen = projection.unwrap_or(&all);
-        let meta = self.variables[0].meta();
-        let scan = ArrayScan {
-            name: self.name.clone(),
-            region: region_allowed(filters, &self.dims, &meta.shape),
-            grid: meta.grid(),
-            columns: chosen.iter().map(|index| self.column(*index)).collect(),
-            schema: Arc::new(self.schema.project(chosen)?),
-        };
-        scan.into_plan(session.config().target_partitions() * PARTITIONS_PER_TARGET)
+        self.plan(session, Wanted::Rows(projection.unwrap_or(&all)), filters, limit)
     }
+}
+
+/// Whether a scan can evaluate this expression by itself, giving the same each time.
+pub fn can_be_evaluated(expr: &Expr) -> DfResult<bool> {
+    let mut can = !expr.is_volatile();
+    expr.apply(|part| {
+        let needs_a_plan = matches!(
+            part,
+            Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::ScalarSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::OuterReferenceColumn(..)
+                | Expr::Placeholder(_)
+        );
+        can &= !needs_a_plan;
+        Ok(if can { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(can)
 }

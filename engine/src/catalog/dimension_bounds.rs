@@ -1,52 +1,51 @@
-//! Finds the box that a query's filters on dimensions leave of an array.
+//! Splits a query's filters into the box of dimensions that they leave, and the rest.
 //!
 //! In: filter expressions. Out: the smallest box that comparisons of a dimension with a constant,
-//! joined by AND, allow. The filters stay in the plan, so a box that is too large costs time, never
-//! a wrong row. Anything not understood narrows nothing.
+//! joined by AND, allow; and the filters that the box does not already express. Anything not
+//! understood narrows nothing and stays.
 
 use std::ops::Range;
 
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use crate::array::Region;
 
-/// The box of `shape` that `filters` over the dimensions `dims` allow.
-pub fn region_allowed(filters: &[Expr], dims: &[String], shape: &[u64]) -> Region {
+/// The box of `shape` that `filters` over the dimensions `dims` allow, and the conditions that are
+/// left to check inside it.
+pub fn split(filters: &[Expr], dims: &[String], shape: &[u64]) -> (Region, Vec<Expr>) {
     let mut ranges: Vec<Range<u64>> = shape.iter().map(|length| 0..*length).collect();
-    for filter in filters {
-        narrow(filter, dims, &mut ranges);
-    }
+    let conditions = filters.iter().flat_map(split_conjunction);
+    let left = conditions.filter(|condition| !narrow(condition, dims, &mut ranges));
+    let left = left.cloned().collect();
     for range in &mut ranges {
         range.end = range.end.max(range.start);
     }
-    Region::from_ranges(&ranges)
+    (Region::from_ranges(&ranges), left)
 }
 
-fn narrow(filter: &Expr, dims: &[String], ranges: &mut [Range<u64>]) {
-    match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
-            narrow(left, dims, ranges);
-            narrow(right, dims, ranges);
-        }
+/// Narrows the ranges by one condition. Gives whether they now express all of it.
+fn narrow(condition: &Expr, dims: &[String], ranges: &mut [Range<u64>]) -> bool {
+    match condition {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             if let (Some(axis), Some(bound)) = (axis_of(left, dims), constant(right)) {
-                compare(&mut ranges[axis], *op, bound);
+                compare(&mut ranges[axis], *op, bound)
             } else if let (Some(axis), Some(bound)) = (axis_of(right, dims), constant(left))
                 && let Some(op) = op.swap()
             {
-                compare(&mut ranges[axis], op, bound);
+                compare(&mut ranges[axis], op, bound)
+            } else {
+                false
             }
         }
         Expr::Between(between) if !between.negated => {
-            if let Some(axis) = axis_of(&between.expr, dims) {
-                if let Some(low) = constant(&between.low) {
-                    compare(&mut ranges[axis], Operator::GtEq, low);
-                }
-                if let Some(high) = constant(&between.high) {
-                    compare(&mut ranges[axis], Operator::LtEq, high);
-                }
-            }
+            let Some(axis) = axis_of(&between.expr, dims) else { return false };
+            let low = constant(&between.low)
+                .is_some_and(|low| compare(&mut ranges[axis], Operator::GtEq, low));
+            let high = constant(&between.high)
+                .is_some_and(|high| compare(&mut ranges[axis], Operator::LtEq, high));
+            low && high
         }
         Expr::InList(list) if !list.negated => {
             let values: Option<Vec<i64>> = list.list.iter().map(constant).collect();
@@ -56,8 +55,9 @@ fn narrow(filter: &Expr, dims: &[String], ranges: &mut [Range<u64>]) {
                 compare(&mut ranges[axis], Operator::GtEq, *low);
                 compare(&mut ranges[axis], Operator::LtEq, *high);
             }
+            false
         }
-        _ => {}
+        _ => false,
     }
 }
 
@@ -75,7 +75,8 @@ fn constant(expr: &Expr) -> Option<i64> {
     }
 }
 
-fn compare(range: &mut Range<u64>, op: Operator, bound: i64) {
+/// Narrows a range by a comparison, if it is one of order or equality.
+fn compare(range: &mut Range<u64>, op: Operator, bound: i64) -> bool {
     let at = |index: i64| u64::try_from(index.max(0)).unwrap_or(0);
     match op {
         Operator::Eq => {
@@ -86,8 +87,9 @@ fn compare(range: &mut Range<u64>, op: Operator, bound: i64) {
         Operator::LtEq => range.end = range.end.min(at(bound.saturating_add(1))),
         Operator::Gt => range.start = range.start.max(at(bound.saturating_add(1))),
         Operator::GtEq => range.start = range.start.max(at(bound)),
-        _ => {}
+        _ => return false,
     }
+    true
 }
 
 #[cfg(test)]
@@ -97,7 +99,19 @@ mod tests {
     use super::*;
 
     fn allowed(filter: Expr) -> Region {
-        region_allowed(&[filter], &["y".into(), "x".into()], &[10, 20])
+        split(&[filter], &["y".into(), "x".into()], &[10, 20]).0
+    }
+
+    #[test]
+    fn what_the_box_expresses_is_not_left() {
+        let value = col("value").gt(lit(1.0));
+        let either = col("y").eq(lit(1_i64)).or(col("y").eq(lit(3_i64)));
+        let filter = col("y").gt(lit(3_i64)).and(value.clone()).and(either.clone());
+        let between = col("x").between(lit(4_i64), lit(9_i64));
+        let (_, left) = split(&[filter, between], &["y".into(), "x".into()], &[10, 20]);
+        assert_eq!(left, [value, either]);
+        let list = col("y").in_list(vec![lit(7_i64), lit(2_i64)], false);
+        assert_eq!(split(std::slice::from_ref(&list), &["y".into()], &[10]).1, [list]);
     }
 
     #[test]

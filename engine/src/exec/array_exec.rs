@@ -1,22 +1,23 @@
-//! Turns region descriptors into rows: one row per element, a column per dimension and variable.
+//! The operator that reads arrays: descriptor rows in, rows or partial states out.
 //!
-//! Stage: physical execution. In: descriptor rows (`first`, `count`): runs of chunk ordinals. Out:
-//! record batches, zero-copy slices of decoded blocks.
+//! Stage: physical execution. In: descriptor rows (`first`, `count`): runs of read boxes. Out:
+//! record batches. It owns waiting, threads and memory; what is made of a box is `read_box`.
 //!
 //! What is read is decided by the descriptor rows and never by the partition number: a cluster
 //! slices the leaf below and numbers partitions anew in every task.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -26,82 +27,27 @@ use datafusion::physical_plan::metrics::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::Semaphore;
 
-use crate::array::{ArraySource, Block, Grid, ReadCounters, Region};
+use super::array_scan::{ArrayColumn, ArrayScan, Output};
+use super::read_box::Passing;
+use crate::array::{Fetched, ReadCounters, Region};
 use crate::{Error, Result};
 
-/// One output column of an array scan.
-#[derive(Clone, Debug)]
-pub enum ArrayColumn {
-    /// The 0-based index on this axis.
-    Dimension(usize),
-    /// The elements of an array.
-    Variable(Arc<dyn ArraySource>),
-}
+/// Boxes whose stored bytes are fetched ahead of the one that is decoded, for each partition.
+const FETCHES_AHEAD: usize = 3;
+/// Boxes that are pruned together.
+const PRUNED_TOGETHER: u64 = 1024;
 
-/// What a scan reads: columns of a box of an array table, chunk by chunk.
+/// How many threads of a session may read and compute at once. Kept in the session's configuration.
 #[derive(Debug)]
-pub struct ArrayScan {
-    /// The table's name for people.
-    pub name: String,
-    /// The box; rows outside it are not produced.
-    pub region: Region,
-    /// The grid in whose chunks the box is read.
-    pub grid: Grid,
-    /// Output columns.
-    pub columns: Vec<ArrayColumn>,
-    /// The fields of the output columns.
-    pub schema: SchemaRef,
-}
+pub struct ComputeThreads(Arc<Semaphore>);
 
-impl ArrayScan {
-    /// How many chunks the box touches.
-    pub fn chunk_count(&self) -> u64 {
-        if self.region.is_empty() {
-            return 0;
-        }
-        self.grid.positions_touching(&self.region).element_count()
+impl ComputeThreads {
+    /// This many.
+    pub fn new(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count.max(1))))
     }
-
-    /// The physical plan: descriptors of contiguous runs of chunks under an [`ArrayExec`].
-    ///
-    /// # Errors
-    /// `Bug` if DataFusion refuses the descriptors.
-    pub fn into_plan(self, partition_count: usize) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let chunks = self.chunk_count();
-        let partitions = (partition_count as u64).clamp(1, chunks.max(1));
-        let schema = descriptor_schema();
-        let batches = (0..partitions)
-            .map(|index| {
-                let (first, end) = (index * chunks / partitions, (index + 1) * chunks / partitions);
-                let columns: Vec<ArrayRef> = vec![
-                    Arc::new(UInt64Array::from(vec![first])),
-                    Arc::new(UInt64Array::from(vec![end - first])),
-                ];
-                Ok(vec![RecordBatch::try_new(Arc::clone(&schema), columns)?])
-            })
-            .collect::<DfResult<Vec<_>>>()?;
-        let leaf = MemorySourceConfig::try_new_exec(&batches, schema, None)?;
-        Ok(Arc::new(ArrayExec::new(Arc::new(self), leaf)))
-    }
-
-    /// The box of the touched chunk number `index`, cut to the scan's box.
-    fn region_of(&self, index: u64) -> Option<Region> {
-        let positions = self.grid.positions_touching(&self.region);
-        let position: Vec<u64> = crate::array::unravel(index, positions.shape())
-            .iter()
-            .zip(positions.start())
-            .map(|(offset, start)| offset + start)
-            .collect();
-        self.grid.region_at(&position).intersect(&self.region)
-    }
-}
-
-fn descriptor_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("first", DataType::UInt64, false),
-        Field::new("count", DataType::UInt64, false),
-    ]))
 }
 
 /// The operator that reads arrays. Unary: its child holds the descriptors.
@@ -111,10 +57,12 @@ pub struct ArrayExec {
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    boxes_done: Arc<AtomicU64>,
 }
 
 impl ArrayExec {
-    fn new(scan: Arc<ArrayScan>, input: Arc<dyn ExecutionPlan>) -> Self {
+    /// Reads what `scan` says for the descriptors that `input` gives.
+    pub fn new(scan: Arc<ArrayScan>, input: Arc<dyn ExecutionPlan>) -> Self {
         let partitions = input.properties().partitioning.partition_count();
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&scan.schema)),
@@ -122,22 +70,44 @@ impl ArrayExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Self { scan, input, properties, metrics: ExecutionPlanMetricsSet::new() }
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { scan, input, properties, metrics, boxes_done: Arc::default() }
+    }
+
+    /// How many read boxes are done, and how many there are.
+    pub fn work(&self) -> (u64, u64) {
+        (self.boxes_done.load(Ordering::Relaxed), self.scan.box_count())
     }
 }
 
 impl DisplayAs for ArrayExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let names: Vec<&str> =
-            self.scan.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(
-            f,
-            "ArrayExec: {}, region={}, chunks={}, columns=[{}]",
-            self.scan.name,
-            self.scan.region,
-            self.scan.chunk_count(),
-            names.join(", ")
-        )
+        let scan = &self.scan;
+        let boxes = scan.box_count();
+        write!(f, "ArrayExec: {}, region={}, boxes={boxes}", scan.name, scan.region)?;
+        for filter in [&scan.dimension_filter, &scan.value_filter].into_iter().flatten() {
+            write!(f, ", filter={}", filter.expr)?;
+        }
+        match &scan.output {
+            Output::Rows(_) => {
+                let fields = scan.schema.fields().iter();
+                let names: Vec<&str> = fields.map(|field| field.name().as_str()).collect();
+                write!(f, ", columns=[{}]", names.join(", "))
+            }
+            Output::States(reduction, _) => {
+                let keys = reduction.keys.iter().map(|key| match key.divisor {
+                    1 => scan.dims[key.axis].clone(),
+                    divisor => format!("{}/{divisor}", scan.dims[key.axis]),
+                });
+                let states = reduction.states.iter().map(|state| match &state.argument {
+                    None => format!("{:?}", state.kind),
+                    Some(argument) => format!("{:?}({argument})", state.kind),
+                });
+                let keys: Vec<String> = keys.collect();
+                let states: Vec<String> = states.collect();
+                write!(f, ", groups=[{}], states=[{}]", keys.join(", "), states.join(", "))
+            }
+        }
     }
 }
 
@@ -160,8 +130,21 @@ impl ExecutionPlan for ArrayExec {
 
     fn apply_expressions(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
     ) -> DfResult<TreeNodeRecursion> {
+        let filters = [&self.scan.dimension_filter, &self.scan.value_filter];
+        for filter in filters.into_iter().flatten() {
+            if visit(&filter.expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        if let Output::States(reduction, _) = &self.scan.output {
+            for expr in reduction.expressions() {
+                if visit(expr)? == TreeNodeRecursion::Stop {
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+            }
+        }
         Ok(TreeNodeRecursion::Continue)
     }
 
@@ -180,19 +163,24 @@ impl ExecutionPlan for ArrayExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> DfResult<SendableRecordBatchStream> {
-        let batch_rows = context.session_config().batch_size();
-        let scan = Arc::clone(&self.scan);
-        let meters = Meters::new(&self.metrics, partition);
+        let config = context.session_config();
+        let threads = config.get_extension::<ComputeThreads>();
+        let threads = threads.map_or_else(
+            || Arc::new(Semaphore::new(config.target_partitions().max(1))),
+            |threads| Arc::clone(&threads.0),
+        );
+        let consumer = MemoryConsumer::new(format!("ArrayExec[{partition}] {}", self.scan.name));
+        let reader = Arc::new(Reader {
+            scan: Arc::clone(&self.scan),
+            meters: Meters::new(&self.metrics, partition),
+            boxes_done: Arc::clone(&self.boxes_done),
+            threads,
+            batch_rows: config.batch_size(),
+            memory: consumer.register(context.memory_pool()),
+        });
+        let schema = Arc::clone(&self.scan.schema);
         let descriptors = self.input.execute(partition, context)?;
-        let indices = descriptors
-            .map(|batch| Ok::<_, DataFusionError>(stream::iter(chunk_indices(&batch?)?).map(Ok)))
-            .try_flatten();
-        let reading = Arc::clone(&scan);
-        let batches = indices
-            .and_then(move |index| read_chunk(Arc::clone(&reading), index, meters.clone()))
-            .map_ok(move |batch| stream::iter(slices(batch, batch_rows)).map(Ok))
-            .try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&scan.schema), batches)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, read_all(reader, descriptors))))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -200,24 +188,27 @@ impl ExecutionPlan for ArrayExec {
     }
 
     fn partition_statistics(&self, partition: Option<usize>) -> DfResult<Arc<Statistics>> {
-        if partition.is_some() {
-            return Ok(Arc::new(Statistics::new_unknown(&self.scan.schema)));
-        }
+        let unknown = Statistics::new_unknown(&self.scan.schema);
+        let (None, Output::Rows(columns)) = (partition, &self.scan.output) else {
+            return Ok(Arc::new(unknown));
+        };
         let rows = usize::try_from(self.scan.region.element_count()).unwrap_or(usize::MAX);
-        let column_statistics =
-            self.scan.columns.iter().map(|column| self.column_statistics(column)).collect();
+        if !self.scan.is_unfiltered() {
+            return Ok(Arc::new(Statistics { num_rows: Precision::Inexact(rows), ..unknown }));
+        }
+        let column_statistics = columns.iter().map(|column| self.column_statistics(*column));
         Ok(Arc::new(Statistics {
             num_rows: Precision::Exact(rows),
             total_byte_size: Precision::Absent,
-            column_statistics,
+            column_statistics: column_statistics.collect(),
         }))
     }
 }
 
 impl ArrayExec {
-    fn column_statistics(&self, column: &ArrayColumn) -> ColumnStatistics {
+    fn column_statistics(&self, column: usize) -> ColumnStatistics {
         let region = &self.scan.region;
-        let ArrayColumn::Dimension(axis) = column else {
+        let ArrayColumn::Dimension(axis) = &self.scan.columns[column] else {
             return ColumnStatistics::new_unknown();
         };
         if region.is_empty() {
@@ -235,9 +226,9 @@ impl ArrayExec {
 }
 
 /// The counters that `EXPLAIN ANALYZE` shows.
-#[derive(Clone)]
 struct Meters {
     baseline: BaselineMetrics,
+    boxes_pruned: Count,
     chunks_read: Count,
     bytes_read: Count,
     bytes_decoded: Count,
@@ -248,6 +239,7 @@ impl Meters {
         let counter = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
         Self {
             baseline: BaselineMetrics::new(metrics, partition),
+            boxes_pruned: counter("boxes_pruned"),
             chunks_read: counter("chunks_read"),
             bytes_read: counter("bytes_read"),
             bytes_decoded: counter("bytes_decoded"),
@@ -262,70 +254,158 @@ impl Meters {
     }
 }
 
-fn chunk_indices(descriptors: &RecordBatch) -> DfResult<Vec<u64>> {
+/// What reads the boxes of one partition.
+struct Reader {
+    scan: Arc<ArrayScan>,
+    meters: Meters,
+    boxes_done: Arc<AtomicU64>,
+    threads: Arc<Semaphore>,
+    batch_rows: usize,
+    memory: MemoryReservation,
+}
+
+/// A box that is to be decoded, with what was fetched for it.
+struct Fetching {
+    region: Region,
+    passing: Passing,
+    fetched: Vec<Fetched>,
+}
+
+fn read_all(
+    reader: Arc<Reader>,
+    descriptors: SendableRecordBatchStream,
+) -> impl futures::Stream<Item = DfResult<RecordBatch>> {
+    let pruning = Arc::clone(&reader);
+    let fetching = Arc::clone(&reader);
+    let regions = descriptors
+        .map(move |rows| {
+            let windows = windows(&rows?)?;
+            Ok::<_, DataFusionError>(stream::iter(windows).map(Ok))
+        })
+        .try_flatten()
+        .map(move |window: DfResult<_>| {
+            let regions = pruning.matching(window?)?;
+            Ok::<_, DataFusionError>(stream::iter(regions).map(Ok))
+        })
+        .try_flatten();
+    regions
+        .map(move |region: DfResult<Region>| {
+            let reader = Arc::clone(&fetching);
+            async move { reader.fetch(region?).await }
+        })
+        .buffered(FETCHES_AHEAD)
+        .try_filter_map(async |fetching| Ok(fetching))
+        .and_then(move |fetching| {
+            let reader = Arc::clone(&reader);
+            async move { Ok(stream::iter(reader.read(fetching).await?).map(Ok)) }
+        })
+        .try_flatten()
+}
+
+/// The box numbers that descriptor rows name, in windows that are pruned together.
+fn windows(descriptors: &RecordBatch) -> Result<Vec<std::ops::Range<u64>>> {
     let column = |index: usize| {
         let column = descriptors.column(index).as_primitive_opt::<UInt64Type>();
-        column.ok_or_else(|| DataFusionError::from(Error::bug("descriptors are not u64")))
+        column.ok_or_else(|| Error::bug("descriptors are not u64"))
     };
     let (first, count) = (column(0)?, column(1)?);
     let runs = first.values().iter().zip(count.values());
-    Ok(runs.flat_map(|(first, count)| *first..first + count).collect())
+    let windows = runs.flat_map(|(first, count)| {
+        let end = first + count;
+        (*first..end)
+            .step_by(PRUNED_TOGETHER as usize)
+            .map(move |start| start..(start + PRUNED_TOGETHER).min(end))
+    });
+    Ok(windows.collect())
 }
 
-/// Fetches and decodes one chunk of every variable, away from the async threads.
-async fn read_chunk(scan: Arc<ArrayScan>, index: u64, meters: Meters) -> DfResult<RecordBatch> {
-    let Some(region) = scan.region_of(index) else {
-        return Ok(RecordBatch::new_empty(Arc::clone(&scan.schema)));
-    };
-    let mut fetched = Vec::with_capacity(scan.columns.len());
-    for column in &scan.columns {
-        fetched.push(match column {
-            ArrayColumn::Dimension(_) => None,
-            ArrayColumn::Variable(source) => Some(source.fetch(&region).await?),
+impl Reader {
+    /// The boxes of a window that may hold an element that passes.
+    fn matching(&self, window: std::ops::Range<u64>) -> DfResult<Vec<Region>> {
+        let regions: Vec<Region> = window.map(|index| self.scan.box_region(index)).collect();
+        let matching = self.scan.boxes_that_may_match(&regions)?;
+        let kept = regions.into_iter().zip(matching).filter(|(_, matches)| {
+            if !matches {
+                self.pruned();
+            }
+            *matches
         });
+        Ok(kept.map(|(region, _)| region).collect())
     }
-    let work = move || -> Result<RecordBatch> {
-        let timer = meters.baseline.elapsed_compute().timer();
-        let counters = ReadCounters::default();
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(scan.columns.len());
-        for (column, bytes) in scan.columns.iter().zip(fetched) {
-            columns.push(match column {
-                ArrayColumn::Dimension(axis) => dimension_values(&region, *axis),
-                ArrayColumn::Variable(source) => {
-                    let block: Block =
-                        source.decode(&region, bytes.unwrap_or_default(), &counters)?;
-                    Arc::clone(block.values())
-                }
-            });
-        }
-        let rows = region.element_count() as usize;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&scan.schema), columns, &options)
-            .map_err(|cause| Error::bug("a block does not fit its scan").caused_by(cause))?;
-        meters.add(counters, rows);
-        timer.done();
-        Ok(batch)
-    };
-    let outcome = SpawnedTask::spawn_blocking(work).join().await;
-    let outcome =
-        outcome.map_err(|cause| Error::bug("reading a chunk panicked").caused_by(cause))?;
-    Ok(outcome?)
-}
 
-fn dimension_values(region: &Region, axis: usize) -> ArrayRef {
-    let inner: u64 = region.shape()[axis + 1..].iter().product();
-    let outer: u64 = region.shape()[..axis].iter().product();
-    let mut values = Vec::with_capacity(region.element_count() as usize);
-    for _ in 0..outer {
-        for index in region.range(axis) {
-            values.extend(std::iter::repeat_n(index as i64, inner as usize));
-        }
+    fn pruned(&self) {
+        self.meters.boxes_pruned.add(1);
+        self.boxes_done.fetch_add(1, Ordering::Relaxed);
     }
-    Arc::new(Int64Array::from(values))
-}
 
-fn slices(batch: RecordBatch, rows_max: usize) -> Vec<RecordBatch> {
-    let rows = batch.num_rows();
-    let step = rows_max.max(1);
-    (0..rows).step_by(step).map(|at| batch.slice(at, step.min(rows - at))).collect()
+    /// Brings the stored bytes of a box, unless its dimensions tell that nothing in it passes.
+    async fn fetch(self: &Arc<Self>, region: Region) -> DfResult<Option<Fetching>> {
+        let passing = if self.scan.dimension_filter.is_none() {
+            Passing::All
+        } else {
+            let (reader, region) = (Arc::clone(self), region.clone());
+            self.compute(move || reader.scan.dimensions_pass(&region)).await?
+        };
+        if let Passing::None = passing {
+            self.pruned();
+            return Ok(None);
+        }
+        let mut fetched = vec![];
+        for column in &self.scan.columns {
+            if let ArrayColumn::Variable(source) = column {
+                fetched.push(source.fetch(&region).await?);
+            }
+        }
+        Ok(Some(Fetching { region, passing, fetched }))
+    }
+
+    /// Decodes a box and makes of it what the scan gives.
+    async fn read(self: &Arc<Self>, fetching: Fetching) -> DfResult<Vec<RecordBatch>> {
+        let Fetching { region, passing, fetched } = fetching;
+        self.memory.try_resize(self.bytes_of(&region))?;
+        let reader = Arc::clone(self);
+        let batches = self.compute(move || {
+            let counters = ReadCounters::default();
+            let timer = reader.meters.baseline.elapsed_compute().timer();
+            let batches =
+                reader.scan.read_box(&region, fetched, &passing, reader.batch_rows, &counters)?;
+            timer.done();
+            let rows = batches.iter().map(RecordBatch::num_rows).sum();
+            reader.meters.add(counters, rows);
+            Ok(batches)
+        });
+        let batches = batches.await?;
+        self.boxes_done.fetch_add(1, Ordering::Relaxed);
+        if let Output::States(..) = self.scan.output {
+            self.memory.free();
+        }
+        Ok(batches)
+    }
+
+    /// Bytes of a decoded box.
+    fn bytes_of(&self, region: &Region) -> usize {
+        let width = |column: &ArrayColumn| match column {
+            ArrayColumn::Dimension(_) => 8,
+            ArrayColumn::Variable(source) => {
+                source.meta().data_type.primitive_width().unwrap_or(16)
+            }
+        };
+        let width: usize = self.scan.columns.iter().map(width).sum();
+        usize::try_from(region.element_count()).unwrap_or(usize::MAX).saturating_mul(width)
+    }
+
+    /// Runs `work` on a thread for computing, of which the session has a number.
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> DfResult<T> + Send + 'static,
+    ) -> DfResult<T> {
+        let permit = Arc::clone(&self.threads).acquire_owned().await;
+        let permit = permit.map_err(|_| Error::bug("the session's threads are closed"))?;
+        let task = SpawnedTask::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        let outcome = task.join().await;
+        outcome.map_err(|cause| Error::bug("reading an array panicked").caused_by(cause))?
+    }
 }

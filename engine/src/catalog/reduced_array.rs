@@ -1,0 +1,79 @@
+//! The table of partial aggregate states of an array: what dense reductions scan.
+//!
+//! In: an array table, filters, a reduction. Out: a scan that gives states instead of rows. Made by
+//! [`crate::rewrite`]; no user ever names one.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DFSchema;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{Expr, ExprSchemable, TableType};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
+
+use super::ArrayTable;
+use super::array_table::Wanted;
+use crate::exec::reduce::Reduction;
+
+/// The states of a reduction of an array.
+#[derive(Debug)]
+pub struct ReducedArray {
+    table: ArrayTable,
+    filters: Vec<Expr>,
+    reduction: Reduction<Expr>,
+    schema: SchemaRef,
+}
+
+impl ReducedArray {
+    /// The states of `reduction` over the elements of `table` that pass `filters`. Expressions are
+    /// over the table's columns, without qualifiers.
+    ///
+    /// # Errors
+    /// Those of finding the expressions' types.
+    pub fn try_new(
+        table: ArrayTable,
+        filters: Vec<Expr>,
+        reduction: Reduction<Expr>,
+    ) -> DfResult<Self> {
+        let named = DFSchema::try_from(table.schema().as_ref().clone())?;
+        let schema = reduction.schema(|expr| expr.get_type(&named))?;
+        Ok(Self { table, filters, reduction, schema })
+    }
+}
+
+#[async_trait]
+impl TableProvider for ReducedArray {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let plan =
+            self.table.plan(session, Wanted::States(&self.reduction), &self.filters, None)?;
+        let Some(projection) = projection else { return Ok(plan) };
+        if projection.iter().copied().eq(0..self.schema.fields().len()) {
+            return Ok(plan);
+        }
+        let columns = projection.iter().map(|index| {
+            let name = self.schema.field(*index).name();
+            (Arc::new(Column::new(name, *index)) as _, name.clone())
+        });
+        let columns: Vec<(Arc<dyn datafusion::physical_expr::PhysicalExpr>, String)> =
+            columns.collect();
+        Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
+    }
+}

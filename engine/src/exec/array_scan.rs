@@ -1,0 +1,251 @@
+//! What a scan of an array table reads and gives: box, grid, columns, filter, output.
+//!
+//! Stage: physical planning. In: what [`crate::catalog`] found out about a query. Out: the physical
+//! plan, descriptors of runs of read boxes under an [`ArrayExec`]. Not here: reading.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::error::Result as DfResult;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
+
+use super::ArrayExec;
+use super::reduce::Reduction;
+use crate::array::{ArraySource, Grid, Region, unravel};
+
+/// Partitions for each unit of `datafusion.execution.target_partitions`.
+const PARTITIONS_PER_TARGET: u64 = 2;
+
+/// One input column of an array scan.
+#[derive(Clone, Debug)]
+pub enum ArrayColumn {
+    /// The 0-based index on this axis.
+    Dimension(usize),
+    /// The elements of an array.
+    Variable(Arc<dyn ArraySource>),
+}
+
+/// What a scan gives.
+#[derive(Debug)]
+pub enum Output {
+    /// These of the scan's columns, a row per element that passes the filters.
+    Rows(Vec<usize>),
+    /// Partial states of aggregates, a row per group and read box, computed from these inputs.
+    States(Reduction<Arc<dyn PhysicalExpr>>, Inputs),
+}
+
+/// The columns that some expressions read, and no others.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// Which of the scan's columns.
+    pub columns: Vec<usize>,
+    /// Their fields.
+    pub schema: SchemaRef,
+}
+
+impl Inputs {
+    /// The columns of `schema` that `expressions` read.
+    ///
+    /// # Errors
+    /// `Bug` if an expression reads another column.
+    pub fn of<'a>(
+        expressions: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>,
+        schema: &Schema,
+    ) -> DfResult<Self> {
+        let mut columns: Vec<usize> = expressions
+            .flat_map(collect_columns)
+            .map(|column| schema.index_of(column.name()))
+            .collect::<Result<_, _>>()?;
+        columns.sort_unstable();
+        columns.dedup();
+        Ok(Self { schema: Arc::new(schema.project(&columns)?), columns })
+    }
+}
+
+/// A condition on elements.
+#[derive(Debug)]
+pub struct Predicate {
+    /// The condition, over `inputs`.
+    pub expr: Arc<dyn PhysicalExpr>,
+    /// What it reads.
+    pub inputs: Inputs,
+}
+
+impl Predicate {
+    /// The condition `expr` over columns of `schema`.
+    ///
+    /// # Errors
+    /// `Bug` if it reads another column.
+    pub fn try_new(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> DfResult<Self> {
+        let inputs = Inputs::of(std::iter::once(expr), schema)?;
+        let expr = reassign_expr_columns(Arc::clone(expr), &inputs.schema)?;
+        Ok(Self { expr, inputs })
+    }
+}
+
+/// What a scan reads: columns of a box of an array table, read box by read box.
+#[derive(Debug)]
+pub struct ArrayScan {
+    /// The table's name for people.
+    pub name: String,
+    /// The box; elements outside it are not produced.
+    pub region: Region,
+    /// The grid in whose boxes the region is read: whole chunks of the stored grid.
+    pub grid: Grid,
+    /// The columns that filters and output are made of.
+    pub columns: Vec<ArrayColumn>,
+    /// The dimensions' names.
+    pub dims: Vec<String>,
+    /// A condition on dimensions alone; evaluated before anything is read.
+    pub dimension_filter: Option<Predicate>,
+    /// A condition on dimensions and values.
+    pub value_filter: Option<Predicate>,
+    /// Finds boxes without any element that passes, from the dimensions' bounds.
+    pub pruning: Option<Arc<PruningPredicate>>,
+    /// What is produced.
+    pub output: Output,
+    /// The fields of what is produced.
+    pub schema: SchemaRef,
+    /// Rows after which reading may end.
+    pub fetch: Option<usize>,
+}
+
+impl ArrayScan {
+    /// How many read boxes the region touches.
+    pub fn box_count(&self) -> u64 {
+        if self.region.is_empty() {
+            return 0;
+        }
+        self.grid.positions_touching(&self.region).element_count()
+    }
+
+    /// Whether every element of the region is produced.
+    pub fn is_unfiltered(&self) -> bool {
+        self.dimension_filter.is_none() && self.value_filter.is_none()
+    }
+
+    /// The physical plan.
+    ///
+    /// # Errors
+    /// `Bug` if DataFusion refuses the descriptors.
+    pub fn into_plan(self, config: &SessionConfig) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let boxes = self.boxes_to_read();
+        let wanted = config.target_partitions() as u64 * PARTITIONS_PER_TARGET;
+        let partitions = wanted.clamp(1, boxes.max(1));
+        let schema = descriptor_schema();
+        let batches = (0..partitions)
+            .map(|index| {
+                let (first, end) = (index * boxes / partitions, (index + 1) * boxes / partitions);
+                let columns: Vec<ArrayRef> = vec![
+                    Arc::new(UInt64Array::from(vec![first])),
+                    Arc::new(UInt64Array::from(vec![end - first])),
+                ];
+                Ok(vec![RecordBatch::try_new(Arc::clone(&schema), columns)?])
+            })
+            .collect::<DfResult<Vec<_>>>()?;
+        let leaf = MemorySourceConfig::try_new_exec(&batches, schema, None)?;
+        Ok(Arc::new(ArrayExec::new(Arc::new(self), leaf)))
+    }
+
+    /// The number of boxes that can contribute: with a limit and no filter, the first few.
+    fn boxes_to_read(&self) -> u64 {
+        let boxes = self.box_count();
+        let (Some(fetch), true) = (self.fetch, self.is_unfiltered()) else { return boxes };
+        let mut rows = 0;
+        for index in 0..boxes {
+            if rows >= fetch as u64 {
+                return index.max(1);
+            }
+            rows += self.box_region(index).element_count();
+        }
+        boxes
+    }
+
+    /// The read box number `index`, cut to the region.
+    pub fn box_region(&self, index: u64) -> Region {
+        let positions = self.grid.positions_touching(&self.region);
+        let position: Vec<u64> = unravel(index, positions.shape())
+            .iter()
+            .zip(positions.start())
+            .map(|(offset, start)| offset + start)
+            .collect();
+        let whole = self.grid.region_at(&position);
+        whole.intersect(&self.region).unwrap_or(whole)
+    }
+
+    /// Which of these boxes may hold an element that passes the filter.
+    ///
+    /// # Errors
+    /// Those of evaluating the filter on the boxes' bounds.
+    pub fn boxes_that_may_match(&self, regions: &[Region]) -> DfResult<Vec<bool>> {
+        match &self.pruning {
+            None => Ok(vec![true; regions.len()]),
+            Some(pruning) => pruning.prune(&Bounds { scan: self, regions }),
+        }
+    }
+}
+
+fn descriptor_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("first", DataType::UInt64, false),
+        Field::new("count", DataType::UInt64, false),
+    ]))
+}
+
+/// The least and greatest index of each dimension in each of some boxes.
+struct Bounds<'a> {
+    scan: &'a ArrayScan,
+    regions: &'a [Region],
+}
+
+impl Bounds<'_> {
+    fn of(
+        &self,
+        column: &datafusion::common::Column,
+        bound: impl Fn(&Region, usize) -> u64,
+    ) -> Option<ArrayRef> {
+        let axis = self.scan.dims.iter().position(|dim| dim == column.name())?;
+        let bounds = self.regions.iter().map(|region| bound(region, axis) as i64);
+        Some(Arc::new(Int64Array::from_iter_values(bounds)))
+    }
+}
+
+impl PruningStatistics for Bounds<'_> {
+    fn min_values(&self, column: &datafusion::common::Column) -> Option<ArrayRef> {
+        self.of(column, |region, axis| region.range(axis).start)
+    }
+
+    fn max_values(&self, column: &datafusion::common::Column) -> Option<ArrayRef> {
+        self.of(column, |region, axis| region.range(axis).end - 1)
+    }
+
+    fn num_containers(&self) -> usize {
+        self.regions.len()
+    }
+
+    fn null_counts(&self, _: &datafusion::common::Column) -> Option<ArrayRef> {
+        None
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        None
+    }
+
+    #[allow(clippy::mutable_key_type)] // the trait's own signature
+    fn contained(
+        &self,
+        _: &datafusion::common::Column,
+        _: &HashSet<ScalarValue>,
+    ) -> Option<BooleanArray> {
+        None
+    }
+}

@@ -1,0 +1,205 @@
+//! Dense reductions: per-box partial states of aggregates, without a row per element.
+//!
+//! Stage: physical execution. In: the slabs of a box. Out: one record batch of states per box, a
+//! row per group of the box that has a row. Merging the boxes' states is an ordinary aggregate
+//! above ([`crate::rewrite`]). Not here: reading.
+
+mod accumulators;
+mod groups;
+mod kernels;
+mod merge_states;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter_record_batch, prep_null_mask_filter};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::error::Result as DfResult;
+use datafusion::physical_expr::PhysicalExpr;
+
+pub use accumulators::{StateKind, is_reducible};
+pub use groups::GroupKey;
+pub use merge_states::{MergeStates, merge_functions};
+
+use crate::array::Region;
+use crate::{Error, Result};
+use accumulators::{Accumulator, accumulator};
+use groups::GroupGrid;
+
+/// A state to keep: of which expression, over which rows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct State<E> {
+    /// What is kept.
+    pub kind: StateKind,
+    /// Of what; counting may go without.
+    pub argument: Option<E>,
+    /// The aggregate's own FILTER.
+    pub filter: Option<E>,
+}
+
+/// Which groups to make and what to keep of each. `E` is a logical or a physical expression.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reduction<E> {
+    /// The group keys, at most one for each axis.
+    pub keys: Vec<GroupKey>,
+    /// The states.
+    pub states: Vec<State<E>>,
+}
+
+impl<E> Reduction<E> {
+    /// Every expression that is evaluated.
+    pub fn expressions(&self) -> impl Iterator<Item = &E> {
+        self.states.iter().flat_map(|state| state.argument.iter().chain(&state.filter))
+    }
+
+    /// The same reduction over other expressions.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn try_map<F>(&self, mut change: impl FnMut(&E) -> DfResult<F>) -> DfResult<Reduction<F>> {
+        let states = self.states.iter().map(|state| {
+            Ok(State {
+                kind: state.kind,
+                argument: state.argument.as_ref().map(&mut change).transpose()?,
+                filter: state.filter.as_ref().map(&mut change).transpose()?,
+            })
+        });
+        let states = states.collect::<DfResult<Vec<_>>>()?;
+        Ok(Reduction { keys: self.keys.clone(), states })
+    }
+
+    /// The schema of the states: a column per key, then the columns of each state.
+    ///
+    /// # Errors
+    /// Those of `type_of`.
+    pub fn schema(&self, mut type_of: impl FnMut(&E) -> DfResult<DataType>) -> DfResult<SchemaRef> {
+        let keys = self.keys.iter().enumerate();
+        let mut fields: Vec<Field> = keys
+            .map(|(index, _)| Field::new(format!("key{index}"), DataType::Int64, false))
+            .collect();
+        for (index, state) in self.states.iter().enumerate() {
+            let argument = state.argument.as_ref().map_or(Ok(DataType::Null), &mut type_of)?;
+            for (part, data_type) in state.kind.column_types(&argument).into_iter().enumerate() {
+                let nullable = !matches!(state.kind, StateKind::Count | StateKind::Moments);
+                fields.push(Field::new(format!("state{index}_{part}"), data_type, nullable));
+            }
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+}
+
+/// The states of one box, while its slabs come in.
+pub struct BoxStates<'a> {
+    reduction: &'a Reduction<Arc<dyn PhysicalExpr>>,
+    schema: SchemaRef,
+    grid: GroupGrid,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    /// Which groups have a row; only kept where rows are filtered.
+    present: Option<Box<dyn Accumulator>>,
+}
+
+impl<'a> BoxStates<'a> {
+    /// The empty states of `region`. `input` is the schema of the slabs, `filtered` whether some of
+    /// their rows may not count.
+    ///
+    /// # Errors
+    /// `Bug` if an argument cannot be reduced as asked.
+    pub fn try_new(
+        reduction: &'a Reduction<Arc<dyn PhysicalExpr>>,
+        schema: SchemaRef,
+        input: &Schema,
+        region: &Region,
+        filtered: bool,
+    ) -> DfResult<Self> {
+        let grid = GroupGrid::new(&reduction.keys, region);
+        let groups = grid.group_count();
+        let accumulators = reduction.states.iter().map(|state| {
+            let argument = state.argument.as_ref();
+            let argument = argument.map_or(Ok(DataType::Null), |expr| expr.data_type(input))?;
+            Ok(accumulator(state.kind, &argument, groups)?)
+        });
+        let accumulators = accumulators.collect::<DfResult<Vec<_>>>()?;
+        let present = if filtered && !reduction.keys.is_empty() {
+            Some(accumulator(StateKind::Count, &DataType::Null, groups)?)
+        } else {
+            None
+        };
+        Ok(Self { reduction, schema, grid, accumulators, present })
+    }
+
+    /// Takes in a slab: its region, its columns, and which of its rows count.
+    ///
+    /// # Errors
+    /// Those of the expressions.
+    pub fn add(
+        &mut self,
+        slab: &Region,
+        rows: &RecordBatch,
+        mask: Option<&BooleanBuffer>,
+    ) -> DfResult<()> {
+        let walk = self.grid.walk(slab);
+        // Several states may share an argument or a filter: evaluate each once.
+        let mut evaluated: Vec<(&Arc<dyn PhysicalExpr>, ArrayRef)> = vec![];
+        for expr in self.reduction.expressions() {
+            if !evaluated.iter().any(|(seen, _)| *seen == expr) {
+                evaluated.push((expr, expr.evaluate(rows)?.into_array(rows.num_rows())?));
+            }
+        }
+        let value_of = |expr: &Arc<dyn PhysicalExpr>| {
+            evaluated.iter().find(|(seen, _)| *seen == expr).map(|(_, values)| values)
+        };
+        for (state, accumulator) in self.reduction.states.iter().zip(&mut self.accumulators) {
+            let own = state.filter.as_ref().and_then(value_of).map(true_rows);
+            let own = own.transpose()?;
+            let mask = match (mask, own) {
+                (Some(mask), Some(own)) => Some(mask & &own),
+                (None, own) => own,
+                (mask, None) => mask.cloned(),
+            };
+            let values = state.argument.as_ref().and_then(value_of);
+            accumulator.add(values, &walk, mask.as_ref())?;
+        }
+        if let Some(present) = &mut self.present {
+            present.add(None, &walk, mask)?;
+        }
+        Ok(())
+    }
+
+    /// The state rows of the box.
+    ///
+    /// # Errors
+    /// `Bug` if the states do not fit their schema.
+    pub fn finish(self) -> DfResult<RecordBatch> {
+        let keys = 0..self.reduction.keys.len();
+        let mut columns: Vec<ArrayRef> =
+            keys.map(|key| Arc::new(Int64Array::from(self.grid.key_values(key))) as _).collect();
+        columns.extend(self.accumulators.into_iter().flat_map(Accumulator::finish));
+        let options =
+            arrow::array::RecordBatchOptions::new().with_row_count(Some(self.grid.group_count()));
+        let states = RecordBatch::try_new_with_options(self.schema, columns, &options)
+            .map_err(|cause| Error::bug("states do not fit their schema").caused_by(cause))?;
+        let Some(present) = self.present else { return Ok(states) };
+        let counts = present.finish();
+        let present: BooleanArray = counts[0]
+            .as_primitive::<arrow::datatypes::Int64Type>()
+            .values()
+            .iter()
+            .map(|count| Some(*count > 0))
+            .collect();
+        Ok(filter_record_batch(&states, &present)?)
+    }
+}
+
+/// Which rows of a predicate's value are true; NULL is not.
+///
+/// # Errors
+/// `Bug` if the value is not boolean.
+pub fn true_rows(values: &ArrayRef) -> Result<BooleanBuffer> {
+    let values = values.as_boolean_opt();
+    let values = values.ok_or_else(|| Error::bug("a filter that is not boolean"))?;
+    if values.null_count() == 0 {
+        return Ok(values.values().clone());
+    }
+    Ok(prep_null_mask_filter(values).values().clone())
+}

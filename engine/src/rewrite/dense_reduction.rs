@@ -1,0 +1,395 @@
+//! Aggregates over an array become partial states per read box, merged by an ordinary aggregate.
+//!
+//! Stage: optimizer, after DataFusion's own rules. Before and after:
+//!
+//! ```text
+//! Aggregate: group=[y/512], avg(CAST(value AS Float64)), count(*)    Projection: key0, sum/count, …
+//!   TableScan: sky (ArrayTable), filters                       ─▶      Aggregate: group=[key0], sum(state0), …
+//!                                                                        TableScan: ReducedArray
+//! ```
+//!
+//! Matches groups of dimensions and their integer quotients, or none, over a chain of projections,
+//! aliases and filters on an array table. Anything else, and any other aggregate, is left as it is.
+//! Running twice changes nothing: a `ReducedArray` is no array table. Not here: reading.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::catalog::{TableProvider, default_table_source::source_as_provider};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, ScalarValue, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::Result as DfResult;
+use datafusion::functions_aggregate as functions;
+use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
+use datafusion::logical_expr::{
+    Aggregate, AggregateUDF, BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
+    Operator, cast, col, lit,
+};
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use crate::catalog::{ArrayTable, ReducedArray, can_be_evaluated};
+use crate::exec::reduce::{GroupKey, MergeStates, Reduction, State, StateKind, is_reducible};
+
+/// Boxes must hold this many times more elements than groups, or rows are as good.
+const ELEMENTS_PER_GROUP_MIN: u64 = 2;
+
+/// The rule.
+#[derive(Debug)]
+pub struct DenseReduction;
+
+impl OptimizerRule for DenseReduction {
+    fn name(&self) -> &str {
+        "dense_reduction"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _: &dyn OptimizerConfig,
+    ) -> DfResult<Transformed<LogicalPlan>> {
+        let LogicalPlan::Aggregate(aggregate) = &plan else { return Ok(Transformed::no(plan)) };
+        match reduced(aggregate)? {
+            Some(reduced) => Ok(Transformed::yes(reduced)),
+            None => Ok(Transformed::no(plan)),
+        }
+    }
+}
+
+/// The plan that replaces an aggregate, if it can be reduced box by box.
+fn reduced(aggregate: &Aggregate) -> DfResult<Option<LogicalPlan>> {
+    let groups = aggregate.group_expr.len();
+    let mut expressions = aggregate.group_expr.clone();
+    expressions.extend(aggregate.aggr_expr.iter().cloned());
+    let Some(source) = Source::find(&aggregate.input, expressions)? else { return Ok(None) };
+    let table = &source.table;
+    let (keys, aggregates) = source.expressions.split_at(groups);
+    let keys: Option<Vec<GroupKey>> = keys.iter().map(|key| group_key(key, table.dims())).collect();
+    let Some(keys) = keys.filter(|keys| is_dense(keys, table)) else { return Ok(None) };
+    let mut plan = Merge { schema: &source.schema, states: vec![] };
+    let mut merged = vec![];
+    for aggregate in aggregates {
+        match plan.merged(aggregate)? {
+            Some(expr) => merged.push(expr),
+            None => return Ok(None),
+        }
+    }
+    let reduction = Reduction { keys, states: plan.states };
+    let reads = reduction.states.iter().any(|state| state.argument.is_some());
+    if !reads && groups == 0 && table.only_cut_a_box(&source.filters) {
+        return Ok(None); // statistics answer it
+    }
+    let scan = ReducedArray::try_new(table.clone(), source.filters, reduction)?;
+    merging_plan(aggregate, scan, merged).map(Some)
+}
+
+/// Aggregates over a scan of states, under the names of the aggregate that it replaces.
+fn merging_plan(
+    aggregate: &Aggregate,
+    scan: ReducedArray,
+    merged: Vec<MergedAggregate>,
+) -> DfResult<LogicalPlan> {
+    let groups = aggregate.group_expr.len();
+    let keys = (0..groups).map(|index| col(format!("key{index}")));
+    let mut calls: Vec<Expr> = vec![];
+    let mut outputs: Vec<Expr> = keys.clone().collect();
+    for MergedAggregate { parts, finish } in merged {
+        let places = parts.into_iter().map(|call| {
+            let place = calls.iter().position(|seen| *seen == call).unwrap_or_else(|| {
+                calls.push(call);
+                calls.len() - 1
+            });
+            col(format!("merged{place}"))
+        });
+        outputs.push(finish(places.collect()));
+    }
+    let names = aggregate.schema.iter().zip(outputs);
+    let outputs = names
+        .map(|((qualifier, field), expr)| expr.alias_qualified(qualifier.cloned(), field.name()));
+    let calls = calls.iter().enumerate();
+    let calls = calls.map(|(index, call)| call.clone().alias(format!("merged{index}")));
+    let source = provider_as_source(Arc::new(scan));
+    LogicalPlanBuilder::scan(TableReference::bare("partial_states"), source, None)?
+        .aggregate(keys, calls)?
+        .project(outputs)?
+        .build()
+}
+
+/// Where an aggregate's rows come from: an array table, and what stands between.
+struct Source {
+    table: ArrayTable,
+    /// The table's columns, without qualifiers.
+    schema: DFSchema,
+    /// Conditions on the elements, over the table's columns.
+    filters: Vec<Expr>,
+    /// The expressions asked about, over the table's columns.
+    expressions: Vec<Expr>,
+}
+
+impl Source {
+    /// Follows `plan` down to an array table and restates `expressions` over its columns.
+    fn find(plan: &LogicalPlan, mut expressions: Vec<Expr>) -> DfResult<Option<Self>> {
+        let asked = expressions.len();
+        let mut plan = plan;
+        loop {
+            match plan {
+                LogicalPlan::Filter(filter) => {
+                    expressions.push(filter.predicate.clone());
+                    plan = &filter.input;
+                }
+                LogicalPlan::Projection(projection) => {
+                    let given =
+                        projection.expr.iter().map(|expr| expr.clone().unalias_nested().data);
+                    let given: Vec<Expr> = given.collect();
+                    expressions = restate(expressions, &projection.schema, &given)?;
+                    plan = &projection.input;
+                }
+                LogicalPlan::SubqueryAlias(alias) => {
+                    let given: Vec<Expr> =
+                        alias.input.schema().columns().into_iter().map(Expr::Column).collect();
+                    expressions = restate(expressions, &alias.schema, &given)?;
+                    plan = &alias.input;
+                }
+                LogicalPlan::TableScan(scan) if scan.fetch.is_none() => {
+                    let Ok(provider) = source_as_provider(&scan.source) else { return Ok(None) };
+                    let provider = provider.as_ref() as &dyn Any;
+                    let Some(table) = provider.downcast_ref::<ArrayTable>() else {
+                        return Ok(None);
+                    };
+                    let columns = scan.projected_schema.columns();
+                    let given: Vec<Expr> = columns
+                        .into_iter()
+                        .map(|column| Expr::Column(Column::new_unqualified(column.name)))
+                        .collect();
+                    expressions = restate(expressions, &scan.projected_schema, &given)?;
+                    let mut filters = expressions.split_off(asked);
+                    filters.extend(scan.filters.iter().cloned().map(unqualified));
+                    for expr in expressions.iter().chain(&filters) {
+                        if !can_be_evaluated(expr)? {
+                            return Ok(None);
+                        }
+                    }
+                    let table = table.clone();
+                    let schema = DFSchema::try_from(table.schema().as_ref().clone())?;
+                    return Ok(Some(Self { table, schema, filters, expressions }));
+                }
+                _ => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Replaces each column of `schema` in the expressions by the expression that stands for it.
+fn restate(expressions: Vec<Expr>, schema: &DFSchema, given: &[Expr]) -> DfResult<Vec<Expr>> {
+    let restated = expressions.into_iter().map(|expr| {
+        let changed = expr.transform_up(|part| match &part {
+            Expr::Column(column) => {
+                let index = schema.index_of_column(column)?;
+                Ok(Transformed::yes(given[index].clone()))
+            }
+            _ => Ok(Transformed::no(part)),
+        });
+        Ok(changed?.data)
+    });
+    restated.collect()
+}
+
+fn unqualified(expr: Expr) -> Expr {
+    datafusion::logical_expr::expr_rewriter::unnormalize_col(expr)
+}
+
+/// A dimension, or a dimension divided by a positive constant.
+fn group_key(expr: &Expr, dims: &[String]) -> Option<GroupKey> {
+    let axis_of = |expr: &Expr| match expr {
+        Expr::Column(column) => dims.iter().position(|dim| *dim == column.name),
+        _ => None,
+    };
+    match expr {
+        Expr::Alias(alias) => group_key(&alias.expr, dims),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) => {
+            match right.as_ref() {
+                Expr::Literal(ScalarValue::Int64(Some(divisor)), _) if *divisor > 0 => {
+                    Some(GroupKey { axis: axis_of(left)?, divisor: *divisor as u64 })
+                }
+                _ => None,
+            }
+        }
+        expr => Some(GroupKey { axis: axis_of(expr)?, divisor: 1 }),
+    }
+}
+
+/// Whether each axis stands in one key at the most, and boxes hold clearly fewer groups than
+/// elements.
+fn is_dense(keys: &[GroupKey], table: &ArrayTable) -> bool {
+    if table.shape().is_empty() {
+        return false;
+    }
+    let grid = table.read_grid();
+    let mut elements_per_group = 1;
+    for (axis, length) in grid.chunk_shape().iter().enumerate() {
+        let length = (*length).min(table.shape()[axis]);
+        let mut of_axis = keys.iter().filter(|key| key.axis == axis);
+        elements_per_group *= match (of_axis.next(), of_axis.next()) {
+            (_, Some(_)) => return false,
+            (Some(key), None) => key.divisor.min(length),
+            (None, None) => length,
+        };
+    }
+    elements_per_group >= ELEMENTS_PER_GROUP_MIN
+}
+
+/// One aggregate of the query, merged from states.
+struct MergedAggregate {
+    /// Aggregates over the states.
+    parts: Vec<Expr>,
+    /// Makes the query's value of the parts' values.
+    finish: Box<dyn FnOnce(Vec<Expr>) -> Expr>,
+}
+
+impl MergedAggregate {
+    fn of(call: Expr) -> Self {
+        Self { parts: vec![call], finish: Box::new(|mut parts| parts.swap_remove(0)) }
+    }
+}
+
+/// The states that a query's aggregates need, as they are found.
+struct Merge<'a> {
+    schema: &'a DFSchema,
+    states: Vec<State<Expr>>,
+}
+
+impl Merge<'_> {
+    /// How to merge one aggregate of the query, if it can be.
+    fn merged(&mut self, aggregate: &Expr) -> DfResult<Option<MergedAggregate>> {
+        let aggregate = aggregate.clone().unalias();
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = &aggregate else {
+            return Ok(None);
+        };
+        let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
+        let ([argument], false, true, None) =
+            (args.as_slice(), *distinct, order_by.is_empty(), null_treatment)
+        else {
+            return Ok(None);
+        };
+        let filter = filter.as_deref().cloned();
+        let argument_type = argument.get_type(self.schema)?;
+        let implementation = func.inner().as_ref() as &dyn Any;
+        macro_rules! is {
+            ($($type:path),*) => { $(implementation.is::<$type>())||* };
+        }
+        if is!(functions::count::Count) {
+            let count = self.count(argument, &filter)?;
+            let finish = Box::new(|mut parts: Vec<Expr>| {
+                datafusion::functions::core::expr_fn::coalesce(vec![
+                    parts.swap_remove(0),
+                    lit(0_i64),
+                ])
+            });
+            return Ok(Some(MergedAggregate { parts: vec![sum(count)], finish }));
+        }
+        if is!(functions::sum::Sum) {
+            let kind = match &argument_type {
+                DataType::Float64 => StateKind::SumFloat,
+                DataType::Int64 => StateKind::SumInt,
+                DataType::UInt64 => StateKind::SumUInt,
+                _ => return Ok(None),
+            };
+            let state = self.numeric_state(kind, argument, filter)?;
+            return Ok(state.map(|state| MergedAggregate::of(sum(state))));
+        }
+        if is!(functions::average::Avg) {
+            if argument_type != DataType::Float64 {
+                return Ok(None);
+            }
+            let count = self.count(argument, &filter)?;
+            let Some(total) = self.numeric_state(StateKind::SumFloat, argument, filter)? else {
+                return Ok(None);
+            };
+            let finish = Box::new(|parts: Vec<Expr>| {
+                parts[0].clone() / cast(parts[1].clone(), DataType::Float64)
+            });
+            return Ok(Some(MergedAggregate { parts: vec![sum(total), sum(count)], finish }));
+        }
+        if is!(functions::min_max::Min, functions::min_max::Max) {
+            if !is_reducible(&argument_type) {
+                return Ok(None);
+            }
+            let minimum = is!(functions::min_max::Min);
+            let kind = if minimum { StateKind::Min } else { StateKind::Max };
+            let state = self.state(kind, Some(argument.clone()), filter);
+            return Ok(Some(MergedAggregate::of(func.call(vec![part(state, 0)]))));
+        }
+        if is!(
+            functions::variance::VarianceSample,
+            functions::variance::VariancePopulation,
+            functions::stddev::Stddev,
+            functions::stddev::StddevPop
+        ) {
+            let state = self.numeric_state(StateKind::Moments, argument, filter)?;
+            let merging = AggregateUDF::from(MergeStates::new(Arc::clone(func)));
+            let call = |state| merging.call((0..3).map(|index| part(state, index)).collect());
+            return Ok(state.map(|state| MergedAggregate::of(call(state))));
+        }
+        if is!(functions::bool_and_or::BoolAnd, functions::bool_and_or::BoolOr) {
+            let all = is!(functions::bool_and_or::BoolAnd);
+            let kind = if all { StateKind::All } else { StateKind::Any };
+            let state = self.state(kind, Some(argument.clone()), filter);
+            return Ok(Some(MergedAggregate::of(func.call(vec![part(state, 0)]))));
+        }
+        Ok(None)
+    }
+
+    /// How many values there are that are not NULL.
+    fn count(&mut self, argument: &Expr, filter: &Option<Expr>) -> DfResult<usize> {
+        let argument = argument.nullable(self.schema)?.then(|| argument.clone());
+        Ok(self.state(StateKind::Count, argument, filter.clone()))
+    }
+
+    /// A state of numbers. DataFusion's cast of a column to the type in which it computes is left
+    /// to the kernels.
+    fn numeric_state(
+        &mut self,
+        kind: StateKind,
+        argument: &Expr,
+        filter: Option<Expr>,
+    ) -> DfResult<Option<usize>> {
+        let computed = argument.get_type(self.schema)?;
+        let bare = match argument {
+            Expr::Cast(inner) if matches!(inner.expr.as_ref(), Expr::Column(_)) => {
+                let stored = inner.expr.get_type(self.schema)?;
+                let same = match computed {
+                    DataType::Float64 => is_reducible(&stored),
+                    DataType::Int64 => stored.is_signed_integer(),
+                    _ => stored.is_unsigned_integer(),
+                };
+                if same { inner.expr.as_ref() } else { argument }
+            }
+            argument => argument,
+        };
+        if !is_reducible(&bare.get_type(self.schema)?) {
+            return Ok(None);
+        }
+        Ok(Some(self.state(kind, Some(bare.clone()), filter)))
+    }
+
+    fn state(&mut self, kind: StateKind, argument: Option<Expr>, filter: Option<Expr>) -> usize {
+        let state = State { kind, argument, filter };
+        self.states.iter().position(|seen| *seen == state).unwrap_or_else(|| {
+            self.states.push(state);
+            self.states.len() - 1
+        })
+    }
+}
+
+fn part(state: usize, part: usize) -> Expr {
+    col(format!("state{state}_{part}"))
+}
+
+fn sum(state: usize) -> Expr {
+    functions::expr_fn::sum(part(state, 0))
+}
