@@ -1,30 +1,91 @@
-//! Undoes a chunk's filters: gzip by libdeflate, the others by `rust-hdf5`'s decoders.
+//! Undoes a chunk's filters.
+//!
+//! In: stored bytes and the dataset's pipeline. Out: the chunk, in the buffer where it belongs.
+//! Shuffle, gzip and Fletcher's checksum, in the order in which everyone uses them, are undone here
+//! (gzip by libdeflate); every other pipeline by `rust-hdf5`'s decoders.
+
+mod fletcher32;
+mod shuffle;
+
+use std::cell::RefCell;
 
 use almagest_engine::{Error, Result};
-use hdf5_pure::Filter;
 use rust_hdf5::format::messages::filter as decoders;
 
 const DEFLATE: u16 = 1;
+const SHUFFLE: u16 = 2;
+const FLETCHER32: u16 = 3;
+const BLOSC: u16 = 32001;
+const BITSHUFFLE: u16 = 32008;
 
 /// The filters that are read, with their names. Each is compared with h5py in `tests/`.
-const KNOWN: [(u16, &str); 4] =
-    [(DEFLATE, "gzip"), (2, "shuffle"), (3, "fletcher32"), (32000, "lzf")];
+const KNOWN: [(u16, &str); 12] = [
+    (DEFLATE, "gzip"),
+    (SHUFFLE, "shuffle"),
+    (FLETCHER32, "fletcher32"),
+    (4, "szip"),
+    (5, "nbit"),
+    (6, "scaleoffset"),
+    (307, "bzip2"),
+    (32000, "lzf"),
+    (BLOSC, "blosc"),
+    (32004, "lz4"),
+    (BITSHUFFLE, "bitshuffle"),
+    (32015, "zstd"),
+];
+/// Filters that are met but not read, with their names.
+const REFUSED: [(u16, &str); 9] = [
+    (32002, "mafisc"),
+    (32013, "zfp"),
+    (32016, "fcidecomp"),
+    (32017, "sz"),
+    (32019, "jpeg"),
+    (32024, "sz3"),
+    (32026, "blosc2"),
+    (32028, "sperr"),
+    (32018, "fpzip"),
+];
+/// A thread's buffer larger than this is given back after use.
+const SCRATCH_BYTES_KEPT: usize = 16 << 20;
 
 /// The filters of a dataset, in the order of writing.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     filters: Vec<decoders::Filter>,
+    usual: Option<Usual>,
+}
+
+/// Shuffle, then gzip, then a checksum; each may be missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Usual {
+    shuffle_width: Option<usize>,
+    deflate: bool,
+    fletcher32: bool,
+}
+
+/// What a thread keeps from one chunk to the next.
+struct Scratch {
+    inflate: libdeflater::Decompressor,
+    shuffled: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        inflate: libdeflater::Decompressor::new(),
+        shuffled: vec![],
+    });
 }
 
 impl Pipeline {
-    /// The pipeline of a dataset.
+    /// The pipeline of a dataset whose elements have `element_bytes`.
     ///
     /// # Errors
     /// `Unsupported`, naming the filter.
-    pub fn new(filters: &[Filter]) -> Result<Self> {
-        for filter in filters {
+    pub fn new(filters: Vec<decoders::Filter>, element_bytes: usize) -> Result<Self> {
+        for filter in &filters {
             if name_of(filter.id).is_none() {
-                let name = filter.name.as_deref().unwrap_or("no name given");
+                let named = REFUSED.iter().find(|(known, _)| *known == filter.id);
+                let name = named.map_or("unknown", |(_, name)| *name);
                 let known: Vec<&str> = KNOWN.iter().map(|(_, name)| *name).collect();
                 return Err(Error::unsupported(format!(
                     "filter {} ({name}); readable are {}",
@@ -33,12 +94,8 @@ impl Pipeline {
                 )));
             }
         }
-        let filters = filters.iter().map(|filter| decoders::Filter {
-            id: filter.id,
-            flags: u16::from(filter.is_optional),
-            cd_values: filter.client_data.clone(),
-        });
-        Ok(Self { filters: filters.collect() })
+        let usual = usual(&filters, element_bytes);
+        Ok(Self { filters, usual })
     }
 
     /// Whether chunks are stored as they are.
@@ -50,8 +107,21 @@ impl Pipeline {
     pub fn describe(&self) -> String {
         let names = self.filters.iter().map(|filter| {
             let name = name_of(filter.id).unwrap_or("?");
-            match (filter.id, filter.cd_values.first()) {
-                (DEFLATE, Some(level)) => format!("{name}({level})"),
+            let value = |index: usize| filter.cd_values.get(index).copied();
+            match filter.id {
+                DEFLATE => value(0).map_or(name.into(), |level| format!("{name}({level})")),
+                BLOSC => match value(6) {
+                    Some(codec @ 0..=5) => {
+                        let codecs = ["blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"];
+                        format!("{name}({})", codecs[codec as usize])
+                    }
+                    _ => name.into(),
+                },
+                BITSHUFFLE => match value(4) {
+                    Some(2) => format!("{name}(lz4)"),
+                    Some(3) => format!("{name}(zstd)"),
+                    _ => name.into(),
+                },
                 _ => name.to_string(),
             }
         });
@@ -64,39 +134,96 @@ impl Pipeline {
     /// # Errors
     /// `DataInvalid`.
     pub fn decode(&self, stored: &[u8], mask: u32, chunk: &mut [u8]) -> Result<()> {
-        match self.filters.split_last() {
-            Some((last, rest)) if last.id == DEFLATE && mask == 0 => {
-                if rest.is_empty() {
-                    return inflate(stored, chunk);
+        match self.usual {
+            Some(usual) if mask == 0 => SCRATCH.with_borrow_mut(|scratch| {
+                let outcome = usual.decode(stored, chunk, scratch);
+                if scratch.shuffled.capacity() > SCRATCH_BYTES_KEPT {
+                    scratch.shuffled = vec![];
                 }
-                let mut inflated = vec![0; chunk.len()];
-                inflate(stored, &mut inflated)?;
-                undo(rest, &inflated, 0, chunk)
+                outcome
+            }),
+            _ => {
+                let pipeline = decoders::FilterPipeline { filters: self.filters.clone() };
+                decoders::reverse_filters_masked_into(&pipeline, stored, mask, chunk)
+                    .map(|_| ())
+                    .map_err(|cause| {
+                        Error::data_invalid(format!("a chunk cannot be decoded: {cause}"))
+                            .caused_by(cause)
+                    })
             }
-            _ => undo(&self.filters, stored, mask, chunk),
         }
     }
+}
+
+impl Usual {
+    fn decode(self, mut stored: &[u8], chunk: &mut [u8], scratch: &mut Scratch) -> Result<()> {
+        if self.fletcher32 {
+            stored = fletcher32::checked(stored)?;
+        }
+        match (self.deflate, self.shuffle_width) {
+            (true, None) => inflate(&mut scratch.inflate, stored, chunk),
+            (true, Some(width)) => {
+                if scratch.shuffled.len() < chunk.len() {
+                    scratch.shuffled.resize(chunk.len(), 0);
+                }
+                let shuffled = &mut scratch.shuffled[..chunk.len()];
+                inflate(&mut scratch.inflate, stored, shuffled)?;
+                shuffle::undo(shuffled, width, chunk);
+                Ok(())
+            }
+            (false, width) => {
+                if stored.len() != chunk.len() {
+                    return Err(wrong_size(stored.len(), chunk.len()));
+                }
+                shuffle::undo(stored, width.unwrap_or(1), chunk);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn usual(filters: &[decoders::Filter], element_bytes: usize) -> Option<Usual> {
+    let mut usual = Usual::default();
+    let mut last = 0;
+    for filter in filters {
+        match filter.id {
+            SHUFFLE => {
+                let width = filter.cd_values.first().map(|width| *width as usize);
+                usual.shuffle_width = Some(width.unwrap_or(element_bytes));
+            }
+            DEFLATE => usual.deflate = true,
+            FLETCHER32 => usual.fletcher32 = true,
+            _ => return None,
+        }
+        let order = match filter.id {
+            SHUFFLE => 1,
+            DEFLATE => 2,
+            _ => 3,
+        };
+        if order <= last {
+            return None;
+        }
+        last = order;
+    }
+    Some(usual)
 }
 
 fn name_of(id: u16) -> Option<&'static str> {
     KNOWN.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)
 }
 
-fn inflate(stored: &[u8], chunk: &mut [u8]) -> Result<()> {
-    let outcome = libdeflater::Decompressor::new().zlib_decompress(stored, chunk);
-    match outcome {
+fn inflate(
+    decompressor: &mut libdeflater::Decompressor,
+    stored: &[u8],
+    chunk: &mut [u8],
+) -> Result<()> {
+    match decompressor.zlib_decompress(stored, chunk) {
         Ok(bytes) if bytes == chunk.len() => Ok(()),
-        Ok(bytes) => Err(Error::data_invalid(format!(
-            "a gzip chunk holds {bytes} bytes where {} were expected",
-            chunk.len()
-        ))),
+        Ok(bytes) => Err(wrong_size(bytes, chunk.len())),
         Err(cause) => Err(Error::data_invalid(format!("a gzip chunk is damaged: {cause}"))),
     }
 }
 
-fn undo(filters: &[decoders::Filter], stored: &[u8], mask: u32, chunk: &mut [u8]) -> Result<()> {
-    let pipeline = decoders::FilterPipeline { filters: filters.to_vec() };
-    decoders::reverse_filters_masked_into(&pipeline, stored, mask, chunk)
-        .map(|_| ())
-        .map_err(|cause| Error::data_invalid(format!("a chunk cannot be decoded: {cause}")))
+fn wrong_size(found: usize, expected: usize) -> Error {
+    Error::data_invalid(format!("a chunk holds {found} bytes where {expected} were expected"))
 }

@@ -1,6 +1,7 @@
 //! What a file format must give the engine for one array, and nothing more.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::DataType;
@@ -86,6 +87,13 @@ pub struct Fetched(pub Vec<Bytes>);
 pub trait ArraySource: Debug + Send + Sync {
     /// Dimensions, shape, type and chunk grid.
     fn meta(&self) -> &ArrayMeta;
+
+    /// The same array with these fields of its records alone, in this order, if its elements are
+    /// records and it can leave the others undecoded.
+    fn select(&self, fields: &[usize]) -> Option<Arc<dyn ArraySource>> {
+        let _ = fields;
+        None
+    }
 
     /// How the array is stored.
     fn storage(&self) -> Storage;

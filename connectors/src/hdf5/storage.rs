@@ -1,0 +1,124 @@
+//! Where a file's bytes are: on a local disk, or behind a URL.
+//!
+//! Stage: lowest. In: a location. Out: byte ranges, by `pread` or by ranged gets of the object store
+//! that the session has for the URL. Not here: what the bytes mean.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use almagest_engine::{Error, Result};
+use datafusion::catalog::Session;
+use datafusion::datasource::listing::ListingTableUrl;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::runtime::Handle;
+
+/// A file that is read by byte ranges.
+#[derive(Debug)]
+pub struct FileBytes {
+    place: FilePlace,
+    len: u64,
+}
+
+#[derive(Debug)]
+enum FilePlace {
+    Local(File),
+    Remote { store: Arc<dyn ObjectStore>, path: Path, runtime: Handle },
+}
+
+impl FileBytes {
+    /// Opens the file at `location`, a path or a URL.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unreachable`, `Unsupported` for folders.
+    pub async fn open(session: &dyn Session, location: &str) -> Result<Self> {
+        let local = location.strip_prefix("file://").unwrap_or(location);
+        if !local.contains("://") {
+            return Self::open_local(local);
+        }
+        let url = ListingTableUrl::parse(location)
+            .map_err(|cause| Error::plan(format!("not a URL: {cause}")))?;
+        let store = session.runtime_env().object_store(url.object_store())?;
+        let path = url.prefix().clone();
+        let len = store.head(&path).await?.size;
+        Ok(Self { place: FilePlace::Remote { store, path, runtime: Handle::current() }, len })
+    }
+
+    fn open_local(path: &str) -> Result<Self> {
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let (found, file) = opened.map_err(|cause| {
+            let message = format!("cannot open the file: {cause}");
+            match cause.kind() {
+                std::io::ErrorKind::NotFound => Error::not_found(message),
+                _ => Error::unreachable(message),
+            }
+        })?;
+        if found.is_dir() {
+            return Err(Error::unsupported("a folder, where one HDF5 file was expected"));
+        }
+        Ok(Self { place: FilePlace::Local(file), len: found.len() })
+    }
+
+    /// Bytes in the file.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether ranges come over a network, so that [`FileBytes::fetch`] must bring them.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.place, FilePlace::Remote { .. })
+    }
+
+    /// Fills `bytes` from `offset` on. Blocks; on a remote file it may only be called from a thread
+    /// for blocking work.
+    ///
+    /// # Errors
+    /// `DataInvalid` past the end, `Unreachable`.
+    pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        if end > self.len {
+            return Err(Error::data_invalid(format!(
+                "bytes {offset}..{end} pass the end of the file ({} bytes); is it cut short?",
+                self.len
+            )));
+        }
+        match &self.place {
+            FilePlace::Local(file) => file.read_exact_at(bytes, offset).map_err(|cause| {
+                let message = format!("bytes {offset}..{end} cannot be read: {cause}");
+                match cause.kind() {
+                    std::io::ErrorKind::UnexpectedEof => Error::data_invalid(message),
+                    _ => Error::unreachable(message),
+                }
+            }),
+            FilePlace::Remote { store, path, runtime } => {
+                let found = runtime.block_on(store.get_range(path, offset..end))?;
+                if found.len() != bytes.len() {
+                    return Err(short(found.len(), bytes.len()));
+                }
+                bytes.copy_from_slice(&found);
+                Ok(())
+            }
+        }
+    }
+
+    /// Brings ranges of a remote file, near ones in one request; none of a local file.
+    ///
+    /// # Errors
+    /// `DataInvalid` past the end, `Unreachable`, `NotFound`.
+    pub async fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<bytes::Bytes>> {
+        let FilePlace::Remote { store, path, .. } = &self.place else { return Ok(vec![]) };
+        let found = store.get_ranges(path, ranges).await?;
+        for (bytes, range) in found.iter().zip(ranges) {
+            if bytes.len() as u64 != range.end - range.start {
+                return Err(short(bytes.len(), (range.end - range.start) as usize));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn short(found: usize, wanted: usize) -> Error {
+    Error::unreachable(format!("the store gave {found} bytes where {wanted} were asked for"))
+}
