@@ -149,7 +149,7 @@ mod tests {
     fn big_endian_numbers_are_swapped() {
         let element = Element::Number { arrow: DataType::Int16, swapped: true };
         let mut bytes = MutableBuffer::new(0);
-        bytes.extend_from_slice(&[1, 2, 255, 254]);
+        bytes.extend_from_slice(&[1_u8, 2, 255, 254]);
         let array = to_arrow(&element, bytes, 2).unwrap();
         assert_eq!(array.as_primitive::<Int16Type>().values(), &[0x0102, -2]);
     }
