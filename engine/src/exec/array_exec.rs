@@ -126,6 +126,14 @@ impl ArrayExec {
     }
 }
 
+impl ArrayExec {
+    /// Chunks read so far, and in all.
+    pub fn work(&self) -> (u64, u64) {
+        let read = self.metrics.clone_inner().sum_by_name("chunks_read");
+        (read.map_or(0, |count| count.as_usize() as u64), self.scan.chunk_count())
+    }
+}
+
 impl DisplayAs for ArrayExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let names: Vec<&str> =
