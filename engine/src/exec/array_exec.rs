@@ -78,6 +78,11 @@ impl ArrayExec {
     pub fn work(&self) -> (u64, u64) {
         (self.boxes_done.load(Ordering::Relaxed), self.scan.box_count())
     }
+
+    /// Bytes of the decoded elements of everything that is read.
+    pub fn bytes_total(&self) -> u64 {
+        self.scan.bytes_of(&self.scan.region) as u64
+    }
 }
 
 impl DisplayAs for ArrayExec {
@@ -362,7 +367,7 @@ impl Reader {
     /// Decodes a box and makes of it what the scan gives.
     async fn read(self: &Arc<Self>, fetching: Fetching) -> DfResult<Vec<RecordBatch>> {
         let Fetching { region, passing, fetched } = fetching;
-        self.memory.try_resize(self.bytes_of(&region))?;
+        self.memory.try_resize(self.scan.bytes_of(&region))?;
         let reader = Arc::clone(self);
         let batches = self.compute(move || {
             let counters = ReadCounters::default();
@@ -380,18 +385,6 @@ impl Reader {
             self.memory.free();
         }
         Ok(batches)
-    }
-
-    /// Bytes of a decoded box.
-    fn bytes_of(&self, region: &Region) -> usize {
-        let width = |column: &ArrayColumn| match column {
-            ArrayColumn::Dimension(_) => 8,
-            ArrayColumn::Variable(source) => {
-                source.meta().data_type.primitive_width().unwrap_or(16)
-            }
-        };
-        let width: usize = self.scan.columns.iter().map(width).sum();
-        usize::try_from(region.element_count()).unwrap_or(usize::MAX).saturating_mul(width)
     }
 
     /// Runs `work` on a thread for computing, of which the session has a number.

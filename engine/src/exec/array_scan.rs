@@ -128,6 +128,16 @@ impl ArrayScan {
         self.grid.positions_touching(&self.region).element_count()
     }
 
+    /// Bytes of the decoded elements of a region.
+    pub fn bytes_of(&self, region: &Region) -> usize {
+        let width = |column: &ArrayColumn| match column {
+            ArrayColumn::Dimension(_) => 8,
+            ArrayColumn::Variable(source) => element_bytes(&source.meta().data_type),
+        };
+        let width: usize = self.columns.iter().map(width).sum();
+        usize::try_from(region.element_count()).unwrap_or(usize::MAX).saturating_mul(width)
+    }
+
     /// Whether every element of the region is produced.
     pub fn is_unfiltered(&self) -> bool {
         self.dimension_filter.is_none() && self.value_filter.is_none()
@@ -191,6 +201,16 @@ impl ArrayScan {
             None => Ok(vec![true; regions.len()]),
             Some(pruning) => pruning.prune(&Bounds { scan: self, regions }),
         }
+    }
+}
+
+fn element_bytes(data_type: &DataType) -> usize {
+    const GUESS: usize = 16;
+    match data_type {
+        DataType::Struct(fields) => {
+            fields.iter().map(|field| element_bytes(field.data_type())).sum()
+        }
+        other => other.primitive_width().unwrap_or(GUESS),
     }
 }
 
