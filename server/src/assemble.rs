@@ -9,8 +9,11 @@ use almagest_engine::{Result, Session, SessionOptions};
 /// `Plan` if an option cannot be met.
 pub fn session(options: &SessionOptions) -> Result<Session> {
     let session = Session::try_new(&Registry::new(almagest_connectors::formats()), options)?;
-    for function in almagest_udfs::scalar_functions() {
+    for function in almagest_udfs::scalar_functions()? {
         session.context().register_udf(function);
+    }
+    for function in almagest_udfs::aggregate_functions()? {
+        session.context().register_udaf(function);
     }
     Ok(session)
 }

@@ -1,3 +1,4 @@
-//! Functions for catalogs.
+//! Functions for catalogs: binning.
 
 pub mod cut;
+pub mod width_bucket;
