@@ -3,4 +3,5 @@
 
 mod damaged_files;
 mod embedding;
+mod hdf5_corpus;
 mod specs;
