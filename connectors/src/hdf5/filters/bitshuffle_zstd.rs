@@ -30,7 +30,10 @@ pub fn decode(filter: &decoders::Filter, stored: &[u8], chunk: &mut [u8]) -> Res
     let (length, rest) = stored.split_first_chunk::<8>().ok_or_else(damaged)?;
     let (block, mut rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
     let block = u32::from_be_bytes(*block) as usize;
-    if u64::from_be_bytes(*length) != chunk.len() as u64 || block == 0 || block % group != 0 {
+    if u64::from_be_bytes(*length) != chunk.len() as u64
+        || block == 0
+        || !block.is_multiple_of(group)
+    {
         return Err(damaged());
     }
     let whole = chunk.len() / group * group;
