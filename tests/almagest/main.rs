@@ -4,4 +4,5 @@
 mod damaged_files;
 mod documented_examples;
 mod embedding;
+mod hdf5_corpus;
 mod specs;

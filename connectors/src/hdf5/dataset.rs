@@ -16,7 +16,7 @@ use rust_hdf5::format::UNDEF_ADDR;
 use rust_hdf5::format::messages::data_layout::DataLayoutMessage;
 use rust_hdf5::format::messages::dataspace::{DataspaceClass, DataspaceMessage};
 use rust_hdf5::format::messages::datatype::DatatypeMessage;
-use rust_hdf5::format::messages::fill_value::FillValueMessage;
+use rust_hdf5::format::messages::fill_value::{FILL_TIME_NEVER, FillValueMessage};
 use rust_hdf5::format::messages::filter::FilterPipeline;
 use rust_hdf5::format::messages::{
     MSG_DATA_LAYOUT, MSG_DATASPACE, MSG_DATATYPE, MSG_EXTERNAL_FILE_LIST, MSG_FILL_VALUE,
@@ -332,7 +332,11 @@ fn filters_of(
 fn fill_of(object: &Object, element: usize, metadata: &mut Metadata) -> Result<Vec<u8>> {
     let fill = if let Some(body) = object.one(MSG_FILL_VALUE, metadata)? {
         let fill = FillValueMessage::decode(&body).map_err(|cause| metadata.failed(cause))?.0;
-        fill.fill_value.unwrap_or_default()
+        // What is never filled is undefined; zero, as h5py gives it.
+        match fill.fill_write_time {
+            FILL_TIME_NEVER => vec![],
+            _ => fill.fill_value.unwrap_or_default(),
+        }
     } else if let Some(body) = object.one(MSG_FILL_VALUE_OLD, metadata)? {
         let mut fields = Fields(&body);
         let len = fields.number(4)? as usize;

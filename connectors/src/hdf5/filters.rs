@@ -4,6 +4,7 @@
 //! Shuffle, gzip and Fletcher's checksum, in the order in which everyone uses them, are undone here
 //! (gzip by libdeflate); every other pipeline by `rust-hdf5`'s decoders.
 
+mod bitshuffle_zstd;
 mod fletcher32;
 mod shuffle;
 
@@ -45,6 +46,8 @@ const REFUSED: [(u16, &str); 9] = [
     (32028, "sperr"),
     (32018, "fpzip"),
 ];
+/// A block of bitshuffle larger than this is refused.
+const BLOCK_MAX: u64 = 64 << 20;
 /// A thread's buffer larger than this is given back after use.
 const SCRATCH_BYTES_KEPT: usize = 16 << 20;
 
@@ -94,6 +97,12 @@ impl Pipeline {
                 )));
             }
         }
+        if filters.iter().any(|filter| filter.id == BITSHUFFLE && block_bytes(filter) > BLOCK_MAX) {
+            return Err(Error::data_invalid("bitshuffle with blocks larger than any writer's"));
+        }
+        if filters.len() > 1 && filters.iter().any(bitshuffle_zstd::is_this) {
+            return Err(Error::unsupported("bitshuffle with zstd beside other filters"));
+        }
         let usual = usual(&filters, element_bytes);
         Ok(Self { filters, usual })
     }
@@ -142,6 +151,9 @@ impl Pipeline {
                 }
                 outcome
             }),
+            _ if mask == 0 && self.filters.iter().all(bitshuffle_zstd::is_this) => {
+                bitshuffle_zstd::decode(&self.filters[0], stored, chunk)
+            }
             _ => {
                 let pipeline = decoders::FilterPipeline { filters: self.filters.clone() };
                 decoders::reverse_filters_masked_into(&pipeline, stored, mask, chunk)
@@ -206,6 +218,12 @@ fn usual(filters: &[decoders::Filter], element_bytes: usize) -> Option<Usual> {
         last = order;
     }
     Some(usual)
+}
+
+/// Bytes of a block of bitshuffle, as its values say.
+fn block_bytes(filter: &decoders::Filter) -> u64 {
+    let value = |index: usize| u64::from(filter.cd_values.get(index).copied().unwrap_or(0));
+    value(2).max(1) * value(3).max(1)
 }
 
 fn name_of(id: u16) -> Option<&'static str> {
