@@ -10,7 +10,6 @@ use std::process::ExitCode;
 
 use almagest::{Error, Result, Session, SessionOptions};
 use clap::Parser;
-use datafusion::sql::parser::DFParser;
 use output::Format;
 
 #[global_allocator]
@@ -70,15 +69,15 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let session = almagest::session(&SessionOptions {
         threads: arguments.threads.map(std::num::NonZeroUsize::get),
         memory_bytes_max: arguments.memory_limit,
+        ..SessionOptions::default()
     })?;
     run_statements(&session, &text, arguments.format).await
 }
 
 async fn run_statements(session: &Session, text: &str, format: Format) -> Result<()> {
-    let statements = DFParser::parse_sql(text)?;
+    let statements = session.statements(text)?;
     for statement in statements {
-        let plan = session.context().state().statement_to_plan(statement).await?;
-        let frame = session.context().execute_logical_plan(plan).await?;
+        let frame = session.execute(statement).await?;
         let answers = !frame.schema().fields().is_empty();
         let schema = std::sync::Arc::new(frame.schema().as_arrow().clone());
         let batches = frame.collect().await?;
