@@ -1,6 +1,7 @@
 //! The Almagest engine: lazy chunked arrays and catalogs behind one SQL entry.
 //!
-//! A statement enters at [`session`]; [`catalog`] holds tables over [`mod@array`]s; [`exec`] reads
+//! A statement enters at [`session`] and is made plannable by [`sql`]; [`files`] are tables of
+//! DataFusion's formats; [`catalog`] holds tables over [`mod@array`]s; [`exec`] reads
 //! their regions; [`registry`] says what formats can be plugged in.
 //!
 //! This crate knows no file format, no SQL function and no socket.
@@ -9,9 +10,11 @@ pub mod array;
 pub mod catalog;
 pub mod error;
 pub mod exec;
+pub mod files;
 pub mod registry;
 pub mod rewrite;
 pub mod session;
+pub mod sql;
 
 pub use error::{Error, ErrorKind, Result};
 pub use session::{Session, SessionOptions};

@@ -1,4 +1,5 @@
-//! What can be plugged into the engine: formats. (Functions are DataFusion's own UDFs.)
+//! What can be plugged into the engine: formats and object stores. (Functions are DataFusion's own
+//! UDFs.)
 //!
 //! In: the lists that `connectors` gives. Out: look-ups by name and by file extension, used by
 //! `CREATE EXTERNAL TABLE`, `FROM 'path'`, `read_…` functions, `array_info` and completion alike.
@@ -9,6 +10,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::logical_expr::CreateExternalTable;
+use url::Url;
 
 use crate::array::ArraySource;
 use crate::{Error, Result};
@@ -55,16 +59,42 @@ pub trait Format: Debug + Send + Sync {
     ) -> Result<Vec<(String, Result<Arc<dyn ArraySource>>)>>;
 }
 
-/// The formats of a session.
+/// Where files lie: object stores by URL, and what configures them. What it does not give, no query
+/// of the session can reach.
+pub trait Stores: ObjectStoreRegistry {
+    /// How the names of those options of `CREATE EXTERNAL TABLE` begin that concern stores, such as
+    /// `aws.`.
+    fn option_prefixes(&self) -> &'static [&'static str];
+
+    /// Uses these options for the store of `url` from now on.
+    ///
+    /// # Errors
+    /// `Plan` for an unknown option, naming the known ones; values are never shown.
+    fn configure(&self, url: &Url, options: &TableOptions) -> Result<()>;
+}
+
+/// The formats and stores of a session.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     formats: Vec<Arc<dyn Format>>,
+    stores: Option<Arc<dyn Stores>>,
 }
 
 impl Registry {
     /// A registry of these formats.
     pub fn new(formats: Vec<Arc<dyn Format>>) -> Self {
-        Self { formats }
+        Self { formats, stores: None }
+    }
+
+    /// The same with these object stores; without them there are only DataFusion's local files.
+    #[must_use]
+    pub fn with_stores(self, stores: Arc<dyn Stores>) -> Self {
+        Self { stores: Some(stores), ..self }
+    }
+
+    /// The object stores, if they are not DataFusion's.
+    pub fn stores(&self) -> Option<&Arc<dyn Stores>> {
+        self.stores.as_ref()
     }
 
     /// Every format, in the order of registration.
@@ -82,6 +112,47 @@ impl Registry {
         let (_, extension) = path.rsplit_once('.')?;
         let extension = extension.to_ascii_lowercase();
         self.formats.iter().find(|format| format.extensions().contains(&extension.as_str()))
+    }
+}
+
+impl Registry {
+    /// Takes the options for object stores out of a statement and gives them to the store.
+    ///
+    /// # Errors
+    /// `Plan` for options that fit no store.
+    pub fn with_stores_configured(
+        &self,
+        command: &CreateExternalTable,
+    ) -> Result<CreateExternalTable> {
+        let mut command = command.clone();
+        let Some(stores) = &self.stores else { return Ok(command) };
+        let concerns_stores =
+            |key: &str| stores.option_prefixes().iter().any(|prefix| key.starts_with(prefix));
+        let (taken, kept): (HashMap<_, _>, HashMap<_, _>) = std::mem::take(&mut command.options)
+            .into_iter()
+            .map(|(key, value)| {
+                let short = key.trim_start_matches("format.").to_lowercase();
+                if concerns_stores(&short) { (short, value) } else { (key, value) }
+            })
+            .partition(|(key, _)| concerns_stores(key));
+        command.options = kept;
+        if taken.is_empty() {
+            return Ok(command);
+        }
+        for value in taken.values().filter(|value| !value.is_empty()) {
+            // SHOW CREATE TABLE shows the statement
+            let hidden = |text: String| text.replace(value.as_str(), "***");
+            command.definition = command.definition.map(hidden);
+        }
+        for location in &command.locations {
+            let url = Url::parse(location).map_err(|_| {
+                Error::plan(format!(
+                    "'{location}' lies on no object store, so it takes no options for one"
+                ))
+            })?;
+            stores.configure(&url, &taken)?;
+        }
+        Ok(command)
     }
 }
 

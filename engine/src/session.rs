@@ -1,23 +1,24 @@
 //! The one SQL entry, used by shell, server and embedding alike.
 //!
 //! In: SQL text. Out: a DataFusion `DataFrame`. Tables of every registered [`Format`] come from
-//! `CREATE EXTERNAL TABLE … STORED AS` and from `FROM 'path'`.
+//! `CREATE EXTERNAL TABLE … STORED AS`, from `FROM 'path'` and from `FROM read_…('path')`. What is
+//! done to a statement before it is planned: [`crate::sql`].
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::ArrowPrimitiveType;
 use async_trait::async_trait;
-use datafusion::catalog::{
-    DynamicFileCatalog, Session as DfSession, TableProvider, TableProviderFactory, UrlTableFactory,
-};
-use datafusion::datasource::dynamic_file::DynamicListTableFactory;
+use datafusion::catalog::{Session as DfSession, TableProvider, TableProviderFactory};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionStateDefaults;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::CreateExternalTable;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
 use ndarray::ArrayD;
 
 use crate::array::MemoryArray;
@@ -25,7 +26,7 @@ use crate::catalog::ArrayTable;
 use crate::exec::ComputeThreads;
 use crate::exec::reduce::merge_functions;
 use crate::registry::{Format, Registry, TableOptions, check_options};
-use crate::{Error, Result};
+use crate::{Error, Result, files, sql};
 
 /// What a session may use.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,7 @@ pub struct SessionOptions {
     pub threads: Option<usize>,
     /// Bytes that queries may hold before they spill; unbounded if absent.
     pub memory_bytes_max: Option<usize>,
-    /// Where queries spill to; the system's directory for temporary files if absent.
+    /// The folder for what is spilled; the system's for temporary files if absent.
     pub spill_dir: Option<PathBuf>,
 }
 
@@ -42,10 +43,11 @@ pub struct SessionOptions {
 #[derive(Clone)]
 pub struct Session {
     context: SessionContext,
+    registry: Registry,
 }
 
 impl Session {
-    /// A session with these formats.
+    /// A session with these formats and stores.
     ///
     /// # Errors
     /// `Plan` if an option cannot be met.
@@ -57,16 +59,9 @@ impl Session {
         }
         let threads = config.target_partitions();
         config = config.with_extension(Arc::new(ComputeThreads::new(threads)));
-        let mut runtime = RuntimeEnvBuilder::new();
-        if let Some(bytes) = options.memory_bytes_max {
-            runtime = runtime.with_memory_limit(bytes, 1.0);
-        }
-        if let Some(spill_dir) = &options.spill_dir {
-            runtime = runtime.with_temp_file_path(spill_dir);
-        }
         let mut builder = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(runtime.build_arc()?)
+            .with_runtime_env(runtime(registry, options)?)
             .with_default_features();
         for rule in crate::rewrite::optimizer_rules() {
             builder = builder.with_optimizer_rule(rule);
@@ -74,25 +69,62 @@ impl Session {
         let mut aggregates = SessionStateDefaults::default_aggregate_functions();
         aggregates.extend(merge_functions().into_iter().map(Arc::new));
         builder = builder.with_aggregate_functions(aggregates);
+        for (name, factory) in files::table_factories(registry) {
+            builder = builder.with_table_factory(name, factory);
+        }
         for format in registry.formats() {
-            let factory = FormatTableFactory { format: Arc::clone(format) };
+            let factory =
+                FormatTableFactory { format: Arc::clone(format), registry: registry.clone() };
             builder = builder.with_table_factory(format.name().into(), Arc::new(factory));
         }
-        let context = SessionContext::new_with_state(builder.build());
-        Ok(Self { context: with_files_as_tables(context, registry.clone()) })
+        let mut state = builder.build();
+        files::register_aliases(&mut state)?;
+        let context = SessionContext::new_with_state(state);
+        let context = sql::FileTables::install(context, registry.clone());
+        sql::register_table_functions(&context, registry);
+        Ok(Self { context, registry: registry.clone() })
     }
 
     /// Plans one statement; DDL and `SET` run at once.
     ///
     /// # Errors
-    /// `Syntax`, `Plan`, `NotFound`, and those of opening the files that the statement names.
-    pub async fn sql(&self, statement: &str) -> Result<DataFrame> {
-        Ok(self.context.sql(statement).await?)
+    /// `Syntax` (also for none or several statements), `Plan`, `NotFound`, and those of opening the
+    /// files that the statement names.
+    pub async fn sql(&self, text: &str) -> Result<DataFrame> {
+        self.execute(sql::parse_one(text)?).await
     }
 
-    /// The DataFusion context underneath.
+    /// The statements in a text, for [`Session::execute`] one after the other.
+    ///
+    /// # Errors
+    /// `Syntax`.
+    pub fn statements(&self, text: &str) -> Result<VecDeque<Statement>> {
+        sql::parse(text)
+    }
+
+    /// Plans one parsed statement; DDL and `SET` run at once.
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn execute(&self, statement: Statement) -> Result<DataFrame> {
+        let state = self.context.state();
+        let statement = sql::prepare(statement, &state, &self.registry)?;
+        let plan = match state.statement_to_plan(statement).await {
+            Ok(plan) => plan,
+            Err(cause) => return Err(sql::explain_missing(cause, &state)),
+        };
+        Ok(self.context.execute_logical_plan(plan).await?)
+    }
+
+    /// The DataFusion context underneath. Its `sql` takes our SQL without named arguments: our
+    /// dialect and the pass over the statement belong to [`Session::sql`].
     pub fn context(&self) -> &SessionContext {
         &self.context
+    }
+
+    /// The formats and stores of the session.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Puts an array in memory behind the table `name`, with columns `dims` and `value`.
@@ -117,6 +149,7 @@ impl Session {
 #[derive(Debug)]
 struct FormatTableFactory {
     format: Arc<dyn Format>,
+    registry: Registry,
 }
 
 #[async_trait]
@@ -126,6 +159,7 @@ impl TableProviderFactory for FormatTableFactory {
         session: &dyn DfSession,
         command: &CreateExternalTable,
     ) -> DfResult<Arc<dyn TableProvider>> {
+        let command = self.registry.with_stores_configured(command)?;
         let options: TableOptions = command
             .options
             .iter()
@@ -144,39 +178,23 @@ impl TableProviderFactory for FormatTableFactory {
     }
 }
 
-/// `FROM 'path'`: our formats by extension, the rest by DataFusion.
-#[derive(Debug)]
-struct FileTables {
-    registry: Registry,
-    listing: DynamicListTableFactory,
-}
-
-#[async_trait]
-impl UrlTableFactory for FileTables {
-    async fn try_new(&self, path: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        let Some(format) = self.registry.by_path(path) else {
-            return self.listing.try_new(path).await;
-        };
-        let state =
-            self.listing.session_store().get_session().upgrade().and_then(|session| {
-                session.read().as_any().downcast_ref::<SessionState>().cloned()
-            });
-        let state = state.ok_or_else(|| Error::bug("the session has ended"))?;
-        Ok(Some(format.open(&state, path, &TableOptions::new()).await?))
+/// Memory, spill files and object stores.
+fn runtime(registry: &Registry, options: &SessionOptions) -> Result<Arc<RuntimeEnv>> {
+    // DataFusion keeps the lists of files for ever, so new files in a folder would not be seen
+    let mut runtime = RuntimeEnvBuilder::new().with_object_list_cache_limit(0);
+    if let Some(bytes) = options.memory_bytes_max {
+        runtime = runtime.with_memory_limit(bytes, 1.0);
     }
-}
-
-fn with_files_as_tables(context: SessionContext, registry: Registry) -> SessionContext {
-    let catalogs = Arc::clone(context.state().catalog_list());
-    let tables = Arc::new(FileTables { registry, listing: DynamicListTableFactory::default() });
-    let factory = Arc::clone(&tables) as Arc<dyn UrlTableFactory>;
-    let session_id = context.session_id();
-    let context: SessionContext = context
-        .into_state_builder()
-        .with_session_id(session_id)
-        .with_catalog_list(Arc::new(DynamicFileCatalog::new(catalogs, factory)))
-        .build()
-        .into();
-    tables.listing.session_store().with_state(context.state_weak_ref());
-    context
+    if let Some(folder) = &options.spill_dir {
+        std::fs::create_dir_all(folder).map_err(|cause| {
+            Error::unreachable(format!("cannot make the folder for spilling: {cause}"))
+                .with("folder", folder.display())
+        })?;
+        runtime = runtime.with_temp_file_path(folder);
+    }
+    if let Some(stores) = registry.stores() {
+        let stores = Arc::clone(stores) as Arc<dyn ObjectStoreRegistry>;
+        runtime = runtime.with_object_store_registry(stores);
+    }
+    Ok(runtime.build_arc()?)
 }

@@ -111,6 +111,12 @@ impl ArrayTable {
         dimension_bounds::split(filters, &self.dims, self.shape()).1.is_empty()
     }
 
+    /// The variables with their column names, in the order of the columns.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &Arc<dyn ArraySource>)> {
+        let fields = self.schema.fields().iter().skip(self.dims.len());
+        fields.map(|field| field.name().as_str()).zip(&self.variables)
+    }
+
     fn column(&self, index: usize) -> ArrayColumn {
         match index.checked_sub(self.dims.len()) {
             None => ArrayColumn::Dimension(index),

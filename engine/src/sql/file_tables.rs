@@ -1,0 +1,72 @@
+//! Tables that have no DDL: `FROM 'path'` and calls in FROM.
+//!
+//! DataFusion asks for every table name in a statement that is not registered; here the answer is
+//! awaited. In: the name. Out: the table behind it, `None` for what is no path, an error for a path
+//! that cannot be read.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use async_trait::async_trait;
+use datafusion::catalog::{DynamicFileCatalog, TableProvider, UrlTableFactory};
+use datafusion::error::Result as DfResult;
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::SessionContext;
+use parking_lot::RwLock;
+
+use super::table_call::TableCall;
+use crate::registry::{Registry, TableOptions};
+use crate::{Error, Result, files};
+
+/// Opens files by name for one session.
+#[derive(Debug)]
+pub struct FileTables {
+    registry: Registry,
+    /// Weak, as the session holds this.
+    session: OnceLock<Weak<RwLock<SessionState>>>,
+}
+
+impl FileTables {
+    /// A context like `context` whose names may be files.
+    pub fn install(context: SessionContext, registry: Registry) -> SessionContext {
+        let catalogs = Arc::clone(context.state().catalog_list());
+        let tables = Arc::new(Self { registry, session: OnceLock::new() });
+        let factory = Arc::clone(&tables) as Arc<dyn UrlTableFactory>;
+        let session_id = context.session_id();
+        let context: SessionContext = context
+            .into_state_builder()
+            .with_session_id(session_id)
+            .with_catalog_list(Arc::new(DynamicFileCatalog::new(catalogs, factory)))
+            .build()
+            .into();
+        tables.session.get_or_init(|| context.state_weak_ref());
+        context
+    }
+
+    fn state(&self) -> Result<SessionState> {
+        let session = self.session.get().and_then(Weak::upgrade);
+        let session = session.ok_or_else(|| Error::bug("the session has ended"))?;
+        let state = session.read().clone();
+        Ok(state)
+    }
+
+    async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let state = self.state()?;
+        if let Some(call) = TableCall::from_table_name(name, &state, &self.registry)? {
+            return call.open(&state, &self.registry).await.map(Some);
+        }
+        if let Some(format) = self.registry.by_path(name) {
+            return format.open(&state, name, &TableOptions::new()).await.map(Some);
+        }
+        if !files::looks_like_path(name) {
+            return Ok(None);
+        }
+        files::open(&state, name, None, TableOptions::new()).await.map(Some)
+    }
+}
+
+#[async_trait]
+impl UrlTableFactory for FileTables {
+    async fn try_new(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        Ok(self.open(name).await?)
+    }
+}

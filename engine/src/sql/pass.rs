@@ -1,0 +1,189 @@
+//! The pass over the syntax tree that turns our SQL into DataFusion's.
+//!
+//! In: a parsed statement. Out: the same one, where table functions of ours are quoted table names
+//! ([`TableCall`]), `'folder'` in FROM is a path, and named arguments are positional. Running it twice changes nothing.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::execution::session_state::SessionState;
+use datafusion::sql::parser::{CopyToSource, Statement};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    ObjectNamePart, Select, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+};
+
+use super::arguments;
+use super::table_call::{READ_PREFIX, TableCall, is_table_function};
+use crate::registry::Registry;
+use crate::{Error, Result, files};
+
+/// The pass, with what it looks names up in.
+pub struct Pass<'a> {
+    state: &'a SessionState,
+    registry: &'a Registry,
+    /// For each SELECT around the current place: the aliases given to calls that had none.
+    aliases: Vec<HashSet<String>>,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass with the functions of `state` and the formats of `registry`.
+    pub fn new(state: &'a SessionState, registry: &'a Registry) -> Self {
+        Self { state, registry, aliases: vec![] }
+    }
+
+    /// Rewrites a statement in place.
+    ///
+    /// # Errors
+    /// `Plan` for calls whose arguments do not fit.
+    pub fn apply(&mut self, statement: &mut Statement) -> Result<()> {
+        let flow = match statement {
+            Statement::Statement(statement) => VisitMut::visit(statement.as_mut(), self),
+            Statement::CopyTo(copy) => match &mut copy.source {
+                CopyToSource::Query(query) => VisitMut::visit(query.as_mut(), self),
+                CopyToSource::Relation(_) => ControlFlow::Continue(()),
+            },
+            Statement::Explain(explain) => return self.apply(&mut explain.statement),
+            Statement::CreateExternalTable(_) | Statement::Reset(_) => ControlFlow::Continue(()),
+        };
+        match flow {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(error) => Err(error),
+        }
+    }
+
+    fn table(&mut self, table: &mut TableFactor) -> Result<()> {
+        let TableFactor::Table { name, alias, args, .. } = table else { return Ok(()) };
+        let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return Ok(()) };
+        let ident = ident.clone();
+        let (path, qualifier) = match args {
+            None => match self.folder(&ident) {
+                Some(path) => (path, ident.value.clone()),
+                None => return Ok(()),
+            },
+            Some(arguments) => {
+                let function = folded(&ident);
+                if !is_table_function(&function, self.state, self.registry) {
+                    return self.refuse_unknown_reader(&function);
+                }
+                let call = TableCall::try_new(&function, &arguments.args, self.registry)?;
+                (call.to_string(), function)
+            }
+        };
+        let first = self.aliases.last_mut().is_none_or(|taken| taken.insert(qualifier.clone()));
+        if alias.is_none() && first {
+            let name = Ident::with_quote('"', qualifier);
+            *alias = Some(TableAlias { explicit: true, name, columns: vec![], at: None });
+        }
+        *name = ObjectName::from(vec![Ident::with_quote_and_span('"', ident.span, path)]);
+        *args = None;
+        Ok(())
+    }
+
+    /// `FROM 'folder'`: single quotes mean a path, though the name alone does not look like one.
+    fn folder(&self, name: &Ident) -> Option<String> {
+        let path = &name.value;
+        let quoted = name.quote_style == Some('\'') && !files::looks_like_path(path);
+        let is_table = || {
+            let schema = self.state.schema_for_ref(path.as_str());
+            schema.is_ok_and(|schema| schema.table_exist(path))
+        };
+        let folder = quoted && std::path::Path::new(path).is_dir() && !is_table();
+        folder.then(|| format!("{path}/"))
+    }
+
+    fn refuse_unknown_reader(&self, function: &str) -> Result<()> {
+        if !function.starts_with(READ_PREFIX) || self.state.table_functions().contains_key(function)
+        {
+            return Ok(());
+        }
+        let readers: Vec<String> = self
+            .registry
+            .formats()
+            .iter()
+            .map(|format| format.name().to_lowercase())
+            .chain(files::FILE_TYPES.iter().map(|name| (*name).to_string()))
+            .map(|name| format!("{READ_PREFIX}{name}"))
+            .collect();
+        Err(Error::plan(format!(
+            "no table function '{function}'; those that read files are {}",
+            readers.join(", ")
+        )))
+    }
+
+    fn call(&self, function: &mut Function) -> Result<()> {
+        let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else {
+            return Ok(());
+        };
+        let name = folded(ident);
+        let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
+        if !arguments::any_named(&list.args) {
+            return Ok(());
+        }
+        let Some(parameters) = self.parameters(&name)? else { return Ok(()) };
+        // the ordering of WITHIN GROUP is the first parameter
+        let skipped = usize::from(!function.within_group.is_empty()).min(parameters.len());
+        let parameters: Vec<&str> = parameters[skipped..].iter().map(String::as_str).collect();
+        let bound = arguments::bind(&name, &parameters, &list.args)?;
+        let null = FunctionArgExpr::Expr(Expr::Value(Value::Null.into()));
+        let places = bound.into_iter().map(|place| place.unwrap_or_else(|| null.clone()));
+        list.args = places.map(FunctionArg::Unnamed).collect();
+        Ok(())
+    }
+
+    /// The names of a function's parameters; `None` for an unknown function.
+    fn parameters(&self, name: &str) -> Result<Option<Vec<String>>> {
+        let signature = if let Some(function) = self.state.scalar_functions().get(name) {
+            function.signature()
+        } else if let Some(function) = self.state.aggregate_functions().get(name) {
+            function.signature()
+        } else if let Some(function) = self.state.window_functions().get(name) {
+            function.signature()
+        } else {
+            return Ok(None); // DataFusion says that there is no such function
+        };
+        match &signature.parameter_names {
+            Some(names) => Ok(Some(names.clone())),
+            None => Err(Error::plan(format!(
+                "{name} takes no arguments by name; give them in order, without names"
+            ))),
+        }
+    }
+}
+
+/// A name as SQL reads it: unquoted ones in lower case.
+fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn flow(outcome: Result<()>) -> ControlFlow<Error> {
+    match outcome {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+impl VisitorMut for Pass<'_> {
+    type Break = Error;
+
+    fn pre_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
+        self.aliases.push(HashSet::new());
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
+        self.aliases.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        flow(self.table(table))
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::Function(function) => flow(self.call(function)),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
