@@ -5,7 +5,7 @@
 //! let session = almagest::session(&almagest::SessionOptions::default())?;
 //! let rows = session.sql("SELECT 1 + 1 AS two").await?.collect().await?;
 //! assert_eq!(rows[0].num_rows(), 1);
-//! # almagest::Result::Ok(())
+//! # Ok::<(), almagest::Error>(())
 //! # }).unwrap();
 //! ```
 

@@ -44,6 +44,13 @@ impl MemoryArray {
         Ok(Self { meta, whole: Block::try_new(Region::whole(&shape), values)? })
     }
 
+    /// The same array in chunks of this shape.
+    #[must_use]
+    pub fn with_chunks(mut self, chunk_shape: &[u64]) -> Self {
+        self.meta.chunk_shape = chunk_shape.to_vec();
+        self
+    }
+
     /// An `ndarray` as an array source, in row-major order.
     ///
     /// # Errors

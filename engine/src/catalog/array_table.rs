@@ -35,6 +35,7 @@ pub struct ArrayTable {
     dims: Vec<String>,
     variables: Vec<Arc<dyn ArraySource>>,
     schema: SchemaRef,
+    box_bytes: u64,
 }
 
 /// What a query wants of an array table.
@@ -86,7 +87,15 @@ impl ArrayTable {
             dims: first.dims,
             variables: variables.into_iter().map(|(_, source)| source).collect(),
             schema: Arc::new(Schema::new(fields)),
+            box_bytes: BOX_BYTES,
         })
+    }
+
+    /// The same table, read in boxes of about this many bytes.
+    #[must_use]
+    pub fn with_box_bytes(mut self, box_bytes: u64) -> Self {
+        self.box_bytes = box_bytes;
+        self
     }
 
     /// The dimensions' names, slowest first.
@@ -103,7 +112,7 @@ impl ArrayTable {
     pub fn read_grid(&self) -> Grid {
         let meta = self.variables[0].meta();
         let width = meta.data_type.primitive_width().unwrap_or(8) as u64;
-        meta.grid().joined(BOX_BYTES / width.max(1))
+        meta.grid().joined(self.box_bytes / width.max(1))
     }
 
     /// Whether the conditions do no more than cut a box out of the array.

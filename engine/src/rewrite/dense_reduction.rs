@@ -12,6 +12,9 @@
 //! aliases and filters on an array table. Anything else, and any other aggregate, is left as it is.
 //! Running twice changes nothing: a `ReducedArray` is no array table. Not here: reading.
 
+#[cfg(test)]
+mod properties;
+
 use std::any::Any;
 use std::sync::Arc;
 

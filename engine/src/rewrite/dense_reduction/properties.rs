@@ -1,0 +1,203 @@
+//! Random arrays, chunks and queries: the reduction gives what DataFusion gives for plain rows.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int16Array, Int64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use proptest::prelude::*;
+
+use crate::array::{MemoryArray, Region};
+use crate::catalog::ArrayTable;
+use crate::registry::Registry;
+use crate::{Session, SessionOptions};
+
+#[derive(Clone, Debug)]
+struct Case {
+    shape: Vec<u64>,
+    chunk: Vec<u64>,
+    kind: u8,
+    nulls: bool,
+    threads: usize,
+    keys: Vec<Option<u64>>,
+    condition: usize,
+    filter: usize,
+}
+
+const DIMS: [&str; 3] = ["a", "b", "c"];
+const CONDITIONS: [&str; 8] = [
+    "true",
+    "a >= 1 AND b < 7",
+    "value > 3",
+    "a % 2 = 0 AND value < 20",
+    "b IN (0, 3, 9) OR value IS NULL",
+    "(a - 3) * (a - 3) + (b - 2) * (b - 2) < 6",
+    "a > 100",
+    "NOT (value BETWEEN 2 AND 30) AND b <> 1",
+];
+const FILTERS: [&str; 3] = ["", " FILTER (WHERE value > 5)", " FILTER (WHERE b % 3 = 1)"];
+
+fn case() -> impl Strategy<Value = Case> {
+    let shape = prop::collection::vec(1_u64..12, 2..=3);
+    let chunk = prop::collection::vec(1_u64..8, 3);
+    let keys = prop::collection::vec(prop::option::of(1_u64..5), 3);
+    (shape, chunk, 0_u8..4, any::<bool>(), 1_usize..4, keys, 0..CONDITIONS.len(), 0..FILTERS.len())
+        .prop_map(|(shape, chunk, kind, nulls, threads, keys, condition, filter)| Case {
+            chunk: chunk[..shape.len()].to_vec(),
+            keys: keys[..shape.len()].to_vec(),
+            shape,
+            kind,
+            nulls,
+            threads,
+            condition,
+            filter,
+        })
+}
+
+fn values(case: &Case) -> ArrayRef {
+    let count = Region::whole(&case.shape).element_count() as i64;
+    let number = |index: i64| {
+        let value = (index * 37 + 11) % 41 - 4;
+        (!case.nulls || index % 5 != 2).then_some(value)
+    };
+    let numbers = (0..count).map(number);
+    match case.kind {
+        0 => Arc::new(numbers.map(|n| n.map(|n| n as f32 / 4.0)).collect::<Float32Array>()),
+        1 => Arc::new(numbers.map(|n| n.map(|n| n as f64 * 1e6)).collect::<Float64Array>()),
+        2 => Arc::new(numbers.map(|n| n.map(|n| n as i16)).collect::<Int16Array>()),
+        _ => Arc::new(numbers.collect::<Int64Array>()),
+    }
+}
+
+/// Rows of numbers, sorted; all results of the queries here fit `f64`.
+async fn rows(session: &Session, sql: &str) -> Vec<Vec<Option<f64>>> {
+    let batches = session.sql(sql).await.unwrap().collect().await.unwrap();
+    let mut rows = vec![];
+    for batch in &batches {
+        let columns: Vec<ArrayRef> = batch
+            .columns()
+            .iter()
+            .map(|column| match column.data_type() {
+                DataType::Boolean => {
+                    cast(&cast(column, &DataType::Int8).unwrap(), &DataType::Float64)
+                }
+                _ => cast(column, &DataType::Float64),
+            })
+            .collect::<Result<_, _>>()
+            .unwrap();
+        for row in 0..batch.num_rows() {
+            let cell = |column: &ArrayRef| {
+                let column = column.as_primitive::<Float64Type>();
+                column.is_valid(row).then(|| column.value(row))
+            };
+            rows.push(columns.iter().map(cell).collect());
+        }
+    }
+    rows.sort_by(|one: &Vec<_>, other| one.partial_cmp(other).unwrap());
+    rows
+}
+
+fn close(one: Option<f64>, other: Option<f64>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            (one - other).abs() <= 1e-9 * (1.0 + one.abs().max(other.abs()))
+        }
+        (one, other) => one == other,
+    }
+}
+
+async fn check(case: Case) {
+    let options = SessionOptions { threads: Some(case.threads), ..Default::default() };
+    let session = Session::try_new(&Registry::default(), &options).unwrap();
+    let dims = DIMS[..case.shape.len()].iter().map(|dim| (*dim).to_string()).collect();
+    let source = MemoryArray::try_new(dims, case.shape.clone(), values(&case)).unwrap();
+    let source = source.with_chunks(&case.chunk);
+    let table = ArrayTable::try_new("sky", vec![("value".into(), Arc::new(source))]).unwrap();
+    let table = table.with_box_bytes(64);
+    session.context().register_table("sky", Arc::new(table)).unwrap();
+    let copy = "CREATE TABLE plain AS SELECT * FROM sky";
+    session.sql(copy).await.unwrap().collect().await.unwrap();
+
+    let keys: Vec<String> = case
+        .keys
+        .iter()
+        .zip(DIMS)
+        .filter_map(|(divisor, dim)| match divisor {
+            None => None,
+            Some(1) => Some(dim.to_string()),
+            Some(divisor) => Some(format!("{dim}/{divisor}")),
+        })
+        .collect();
+    let filter = FILTERS[case.filter];
+    let aggregates = [
+        "count(*)",
+        "count(value)",
+        "sum(value)",
+        "avg(value)",
+        "min(value)",
+        "max(value)",
+        "stddev(value)",
+        "var_pop(value)",
+        "sum(value * 2 + a)",
+        "bool_and(value > 0)",
+        "bool_or(value > 30)",
+        "max(b)",
+    ];
+    let aggregates: Vec<String> = aggregates.iter().map(|call| format!("{call}{filter}")).collect();
+    let outputs: Vec<String> = keys.iter().cloned().chain(aggregates).collect();
+    let group =
+        if keys.is_empty() { String::new() } else { format!("GROUP BY {}", keys.join(", ")) };
+    let query = |table: &str| {
+        let condition = CONDITIONS[case.condition];
+        format!("SELECT {} FROM {table} WHERE {condition} {group}", outputs.join(", "))
+    };
+    let dense = rows(&session, &query("sky")).await;
+    let plain = rows(&session, &query("plain")).await;
+    assert_eq!(dense.len(), plain.len(), "{}\n{case:?}", query("sky"));
+    for (dense, plain) in dense.iter().zip(&plain) {
+        for (place, (dense, plain)) in dense.iter().zip(plain).enumerate() {
+            assert!(close(*dense, *plain), "{}: {dense:?} {plain:?}\n{case:?}", outputs[place]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..Default::default() })]
+
+    #[test]
+    fn reductions_equal_aggregates_over_rows(case in case()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        runtime.block_on(check(case));
+    }
+}
+
+#[tokio::test]
+async fn reductions_are_used_where_they_fit() {
+    let session = Session::try_new(&Registry::default(), &SessionOptions::default()).unwrap();
+    let values = ndarray::ArrayD::<f64>::zeros(ndarray::IxDyn(&[30, 40]));
+    session.register_array::<Float64Type>("sky", &["y", "x"], values).unwrap();
+    let explained = async |sql: &str| {
+        let batches =
+            session.sql(&format!("EXPLAIN {sql}")).await.unwrap().collect().await.unwrap();
+        arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
+    };
+    for sql in [
+        "SELECT avg(value) FROM sky",
+        "SELECT x, stddev(value) FROM sky GROUP BY x",
+        "SELECT y/8, x/8, sum(value + y) FROM sky WHERE value > 1 GROUP BY y/8, x/8",
+        "SELECT avg(v) FROM (SELECT value * 2 AS v, x AS col FROM sky) AS t WHERE col < 7",
+        "WITH t AS (SELECT y / 4 AS band, value FROM sky) SELECT band, max(value) FROM t GROUP BY band",
+        "SELECT DISTINCT y FROM sky",
+    ] {
+        assert!(explained(sql).await.contains("partial_states"), "rows are built for: {sql}");
+    }
+    for sql in [
+        "SELECT count(*) FROM sky WHERE y > 3",
+        "SELECT median(value) FROM sky",
+        "SELECT y, x, sum(value) FROM sky GROUP BY y, x",
+        "SELECT sum(value) FROM sky GROUP BY y, y/2",
+        "SELECT count(DISTINCT value) FROM sky",
+    ] {
+        assert!(!explained(sql).await.contains("partial_states"), "reduced: {sql}");
+    }
+}
