@@ -3,6 +3,7 @@
 //! In: SQL text. Out: a DataFusion `DataFrame`. Tables of every registered [`Format`] come from
 //! `CREATE EXTERNAL TABLE … STORED AS` and from `FROM 'path'`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::ArrowPrimitiveType;
@@ -33,6 +34,8 @@ pub struct SessionOptions {
     pub threads: Option<usize>,
     /// Bytes that queries may hold before they spill; unbounded if absent.
     pub memory_bytes_max: Option<usize>,
+    /// Where queries spill to; the system's directory for temporary files if absent.
+    pub spill_dir: Option<PathBuf>,
 }
 
 /// A set of tables and settings, and the way to query them.
@@ -57,6 +60,9 @@ impl Session {
         let mut runtime = RuntimeEnvBuilder::new();
         if let Some(bytes) = options.memory_bytes_max {
             runtime = runtime.with_memory_limit(bytes, 1.0);
+        }
+        if let Some(spill_dir) = &options.spill_dir {
+            runtime = runtime.with_temp_file_path(spill_dir);
         }
         let mut builder = SessionStateBuilder::new()
             .with_config(config)

@@ -70,6 +70,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let session = almagest::session(&SessionOptions {
         threads: arguments.threads.map(std::num::NonZeroUsize::get),
         memory_bytes_max: arguments.memory_limit,
+        spill_dir: None,
     })?;
     run_statements(&session, &text, arguments.format).await
 }
