@@ -2,6 +2,7 @@
 
 mod array_exec;
 mod array_scan;
+pub mod progress;
 mod read_box;
 pub mod reduce;
 

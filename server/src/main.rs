@@ -1,120 +1,108 @@
-//! The `almagest` command: runs SQL statements and prints their answers.
+//! The `almagest` command: a shell for people, and statements from `-c`, `-f` or a pipe.
 //!
 //! Answers go to stdout, everything else to stderr. Exit status: 0, 1 after a failed statement
-//! (nothing after it runs), 2 for wrong usage.
+//! (nothing after it runs), 2 for wrong usage, 130 after SIGINT.
 
+mod cli;
+mod diagnostics;
+mod interrupt;
+mod names;
 mod output;
+mod progress;
+mod run;
+mod shell;
+mod statements;
 
-use std::io::{IsTerminal, Read, Write};
+use std::fs::File;
+use std::io::{BufReader, IsTerminal};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use almagest::{Error, Result, Session, SessionOptions};
-use clap::Parser;
-use datafusion::sql::parser::DFParser;
-use output::Format;
+use almagest::{Error, ErrorKind, Result};
+use cli::{Arguments, SessionArguments};
+use interrupt::Interrupt;
+use output::Output;
+use run::{Runner, told};
+use shell::Shell;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// SQL over catalogs and chunked arrays.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// Run these statements and end.
-    #[arg(short = 'c', long = "command", value_name = "SQL", conflicts_with = "file")]
-    command: Option<String>,
-    /// Run the statements in this file and end.
-    #[arg(short = 'f', long, value_name = "FILE")]
-    file: Option<std::path::PathBuf>,
-    /// How answers are written.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-    /// Bytes that queries may hold before they spill to disk, such as 4GB.
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
-    memory_limit: Option<usize>,
-    /// Threads for computing; all cores if absent.
-    #[arg(long, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
-}
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::from(1)
+fn main() -> ExitCode {
+    let arguments = Arguments::from_command_line();
+    let runtime = match runtime(&arguments.session) {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            told(Error::exhausted(format!("cannot start threads: {cause}")));
+            return ExitCode::from(1);
         }
+    };
+    let outcome = runtime.block_on(start(arguments));
+    // What still computes is of no use to anyone.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == ErrorKind::Cancelled => {
+            ExitCode::from(interrupt::INTERRUPTED as u8)
+        }
+        Err(_) => ExitCode::from(1),
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<()> {
-    let text = match (&arguments.command, &arguments.file) {
-        (Some(command), _) => command.clone(),
-        (None, Some(path)) => std::fs::read_to_string(path).map_err(|cause| {
-            Error::not_found(format!("cannot read the statements: {cause}"))
-                .with("file", path.display())
-        })?,
-        (None, None) => {
-            let mut text = String::new();
-            if std::io::stdin().is_terminal() {
-                eprintln!("type statements, then Ctrl-D");
-            }
-            std::io::stdin().read_to_string(&mut text).map_err(|cause| {
-                Error::unreachable(format!("cannot read the statements: {cause}"))
-            })?;
-            text
-        }
-    };
-    let session = almagest::session(&SessionOptions {
-        threads: arguments.threads.map(std::num::NonZeroUsize::get),
-        memory_bytes_max: arguments.memory_limit,
-        spill_dir: None,
-    })?;
-    run_statements(&session, &text, arguments.format).await
+fn runtime(session: &SessionArguments) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = session.threads {
+        builder.worker_threads(threads.get());
+    }
+    builder.enable_all().build()
 }
 
-async fn run_statements(session: &Session, text: &str, format: Format) -> Result<()> {
-    let statements = DFParser::parse_sql(text)?;
-    for statement in statements {
-        let plan = session.context().state().statement_to_plan(statement).await?;
-        let frame = session.context().execute_logical_plan(plan).await?;
-        let answers = !frame.schema().fields().is_empty();
-        let schema = std::sync::Arc::new(frame.schema().as_arrow().clone());
-        let batches = frame.collect().await?;
-        if answers && !output::write(&schema, &batches, format)? {
-            return Ok(()); // the reader has left
+/// Does what the arguments ask. Errors are told on stderr before they are given back.
+async fn start(arguments: Arguments) -> Result<()> {
+    if let Some(command) = arguments.command {
+        match command {}
+    }
+    let format = arguments.format();
+    let session = almagest::session(&arguments.session.options()).map_err(told)?;
+    let output = match &arguments.run.output {
+        Some(path) => Output::to_file(format, path).map_err(told)?,
+        None => Output::to_stdout(format),
+    };
+    let interrupt = Interrupt::watch();
+    let mut runner =
+        Runner { session, output, messages: arguments.messages, timing: true, interrupt };
+    let no_sources = arguments.run.sql.is_empty() && arguments.run.file.is_empty();
+    if no_sources && std::io::stdin().is_terminal() {
+        Shell::try_new(&mut runner).map_err(told)?.run(!arguments.run.no_init).await?;
+    } else {
+        run_sources(&mut runner, &arguments.run).await?;
+    }
+    runner.output.close().map_err(told)
+}
+
+/// Runs the statements of `-c`, of `-f`, or else of stdin.
+async fn run_sources(runner: &mut Runner, arguments: &cli::RunArguments) -> Result<()> {
+    for sql in &arguments.sql {
+        if runner.run_all(&mut sql.as_bytes(), "").await? == ControlFlow::Break(()) {
+            return Ok(());
         }
+    }
+    for path in &arguments.file {
+        let flow = if path.as_os_str() == "-" {
+            runner.run_all(&mut BufReader::new(std::io::stdin()), "").await?
+        } else {
+            let file = File::open(path).map_err(|cause| {
+                let message = format!("cannot read the file of statements: {cause}");
+                told(Error::not_found(message).with("file", path.display()))
+            })?;
+            runner.run_all(&mut BufReader::new(file), &path.display().to_string()).await?
+        };
+        if flow == ControlFlow::Break(()) {
+            return Ok(());
+        }
+    }
+    if arguments.sql.is_empty() && arguments.file.is_empty() {
+        let _ = runner.run_all(&mut BufReader::new(std::io::stdin()), "").await?;
     }
     Ok(())
-}
-
-/// `512`, `64KB`, `4GB`, `1.5GiB`: bytes; the units are powers of 1024.
-fn parse_bytes(text: &str) -> Result<usize, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit.trim().to_ascii_uppercase().as_str() {
-        "" | "B" => 1_u64,
-        "K" | "KB" | "KIB" => 1 << 10,
-        "M" | "MB" | "MIB" => 1 << 20,
-        "G" | "GB" | "GIB" => 1 << 30,
-        "T" | "TB" | "TIB" => 1 << 40,
-        _ => return Err(format!("unknown unit '{unit}'; use B, KB, MB, GB or TB")),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("'{text}' is no size; try 4GB"))?;
-    Ok((number * factor as f64) as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(parse_bytes("512"), Ok(512));
-        assert_eq!(parse_bytes("1.5GiB"), Ok(3 << 29));
-        assert_eq!(parse_bytes("4gb"), Ok(4 << 30));
-        assert!(parse_bytes("4 parsecs").is_err());
-    }
 }

@@ -1,0 +1,232 @@
+//! The command line: flags, sub-commands, and what they mean together.
+//!
+//! In: the words after `almagest`. Out: [`Arguments`], or an exit with status 2 and a hint.
+//! Not here: running anything (`run.rs`, `shell.rs`).
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use almagest::SessionOptions;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::output::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  almagest                                                 an interactive shell
+  almagest -c \"SELECT avg(value) FROM 'image.h5'\"          one statement
+  almagest -f report.sql --format csv > report.csv         a file of statements
+  echo \"SELECT 1\" | almagest                               statements on a pipe
+  almagest -c \"SELECT * FROM 'toi/'\" --output toi.parquet  an answer as a Parquet file
+  almagest --memory-limit 4GB --spill-dir /scratch         limits for the shell
+
+Answers go to standard output; timing, progress and messages go to standard error.
+Every row is printed, unless the shell is interactive: there \\rows sets how many.
+Exit status: 0, 1 after a failed statement (nothing after it runs), 2 wrong usage, 130 interrupted.";
+
+/// SQL over catalogs (Parquet, CSV, JSON, Arrow) and chunked arrays (HDF5).
+#[derive(Debug, Parser)]
+#[command(name = "almagest", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    /// What to do other than run SQL.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where statements come from and where answers go.
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// What a session may use.
+    #[command(flatten)]
+    pub session: SessionArguments,
+    /// What goes to standard error.
+    #[command(flatten)]
+    pub messages: MessageArguments,
+}
+
+/// Sub-commands: each has its own module beside this one.
+#[derive(Debug, Subcommand)]
+pub enum Command {}
+
+/// Where statements come from and where answers go.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Run these statements and end; may be given several times.
+    #[arg(short = 'c', long = "command", value_name = "SQL", conflicts_with = "file")]
+    pub sql: Vec<String>,
+    /// Run the statements in this file and end; `-` is standard input.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// How answers are written [default: by the extension of --output, else table].
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write answers to this file: .csv .tsv .json .ndjson .md .txt .parquet .arrow.
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Do not run init.sql of the configuration directory when the shell starts.
+    #[arg(long)]
+    pub no_init: bool,
+}
+
+/// What a session may use.
+#[derive(Clone, Debug, Args)]
+pub struct SessionArguments {
+    /// Memory that queries may hold before they spill to disk: 512MB, 4GB, 1.5GiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, global = true)]
+    pub memory_limit: Option<usize>,
+    /// Threads for computing [default: one for each core].
+    #[arg(long, value_name = "N", global = true)]
+    pub threads: Option<NonZeroUsize>,
+    /// Directory to spill to [default: the system's for temporary files].
+    #[arg(long, value_name = "DIR", global = true)]
+    pub spill_dir: Option<PathBuf>,
+}
+
+impl SessionArguments {
+    /// The same, as the engine wants it.
+    pub fn options(&self) -> SessionOptions {
+        SessionOptions {
+            threads: self.threads.map(NonZeroUsize::get),
+            memory_bytes_max: self.memory_limit,
+            spill_dir: self.spill_dir.clone(),
+        }
+    }
+}
+
+/// What goes to standard error.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct MessageArguments {
+    /// Only errors on standard error: no timing, no notes, no progress.
+    #[arg(short = 'q', long, global = true)]
+    pub quiet: bool,
+    /// Show a progress bar; auto: if standard error is a terminal.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto, global = true)]
+    pub progress: When,
+}
+
+/// When to do something that suits a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// If there is a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Arguments {
+    /// The arguments, or an end of the process with help, version or a hint.
+    pub fn from_command_line() -> Self {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        match Self::try_parse_from(&words).and_then(Self::checked) {
+            Ok(arguments) => arguments,
+            Err(error) => error.exit(),
+        }
+    }
+
+    /// The format of answers: as told, else by the output's extension, else a table.
+    pub fn format(&self) -> Format {
+        let by_extension = self.run.output.as_deref().and_then(Format::by_extension);
+        self.run.format.or(by_extension).unwrap_or(Format::Table)
+    }
+
+    fn checked(self) -> Result<Self, clap::Error> {
+        let wrong =
+            |message: String| Err(Self::command().error(ErrorKind::ValueValidation, message));
+        if let (Some(path), None) = (&self.run.output, self.run.format)
+            && Format::by_extension(path).is_none()
+        {
+            return wrong(format!(
+                "the extension of '{}' names no format; name one with --format ({})",
+                path.display(),
+                Format::names()
+            ));
+        }
+        if self.run.output.is_none() && self.format().is_binary() {
+            use std::io::IsTerminal;
+            if std::io::stdout().is_terminal() {
+                return wrong(format!(
+                    "--format {} writes bytes that a terminal cannot show; add --output FILE",
+                    self.format().name()
+                ));
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// `512`, `64KB`, `4GB`, `1.5GiB`: bytes. KB, MB, GB, TB are powers of 1000; KiB … and the bare
+/// letters K, M, G, T are powers of 1024.
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "K" | "KIB" => 1 << 10,
+        "M" | "MIB" => 1 << 20,
+        "G" | "GIB" => 1 << 30,
+        "T" | "TIB" => 1 << 40,
+        _ if number.is_empty() => return Err("a size is a number with a unit, such as 4GB".into()),
+        unit => {
+            return Err(format!(
+                "unknown unit '{unit}'; use B, KB, MB, GB, TB, KiB, MiB, GiB or TiB"
+            ));
+        }
+    };
+    let number: f64 =
+        number.parse().map_err(|_| "a size is a number with a unit, such as 4GB".to_string())?;
+    let bytes = number * factor as f64;
+    if bytes < 1.0 {
+        return Err("queries need some memory; try 512MB".into());
+    }
+    if bytes >= usize::MAX as f64 {
+        return Err("more than this machine can address; try 4GB".into());
+    }
+    Ok(bytes as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_bytes("512"), Ok(512));
+        assert_eq!(parse_bytes("4GB"), Ok(4_000_000_000));
+        assert_eq!(parse_bytes("4gb"), Ok(4_000_000_000));
+        assert_eq!(parse_bytes("1.5GiB"), Ok(3 << 29));
+        assert_eq!(parse_bytes("64K"), Ok(65_536));
+        assert_eq!(parse_bytes(" 2 MiB "), Ok(2 << 20));
+        for wrong in
+            ["4 parsecs", "", "GB", "0", "0GB", "-1GB", "1.2.3GB", "1e30TB", "99999999999TB"]
+        {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_format_follows_option_then_extension() {
+        let format = |words: &[&str]| {
+            let words = std::iter::once(&"almagest").chain(words);
+            Arguments::try_parse_from(words).and_then(Arguments::checked).map(|a| a.format())
+        };
+        assert_eq!(format(&[]).ok(), Some(Format::Table));
+        assert_eq!(format(&["-o", "a.csv"]).ok(), Some(Format::Csv));
+        assert_eq!(format(&["-o", "a.JSONL"]).ok(), Some(Format::Ndjson));
+        assert_eq!(format(&["-o", "a.csv", "--format", "parquet"]).ok(), Some(Format::Parquet));
+        assert_eq!(format(&["-o", "a.dat", "--format", "tsv"]).ok(), Some(Format::Tsv));
+        assert!(format(&["-o", "a.dat"]).is_err());
+        assert!(format(&["-c", "SELECT 1", "-f", "a.sql"]).is_err());
+    }
+}
