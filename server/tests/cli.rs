@@ -1,5 +1,7 @@
 //! What the `almagest` command promises: exit codes, what goes to stdout and stderr, formats, files.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // every function here is part of a test
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
