@@ -115,6 +115,12 @@ impl Error {
         &self.0.message
     }
 
+    /// Where it happened: the value of a key of the context.
+    pub fn context(&self, key: &str) -> Option<&str> {
+        let found = self.0.context.iter().find(|(seen, _)| *seen == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// The Almagest error inside a DataFusion error, or a classified copy of the latter.
     pub fn from_datafusion(error: DataFusionError) -> Self {
         if let Some(found) = find_in_chain(&error) {
@@ -139,7 +145,8 @@ impl Error {
             }
             _ => ErrorKind::Plan,
         };
-        let message = error.strip_backtrace();
+        // The root's own words: the names of the layers above it say nothing to a user.
+        let message = error.find_root().message().into_owned();
         Self::new(kind, message).caused_by(error)
     }
 

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use almagest::SessionOptions;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::output::Format;
@@ -121,7 +121,7 @@ impl Arguments {
         let words: Vec<OsString> = std::env::args_os().collect();
         match Self::try_parse_from(&words).and_then(Self::checked) {
             Ok(arguments) => arguments,
-            Err(error) => error.exit(),
+            Err(error) => with_hint(error).exit(),
         }
     }
 
@@ -154,6 +154,27 @@ impl Arguments {
         }
         Ok(self)
     }
+}
+
+/// Adds what a bare word was perhaps meant to be.
+fn with_hint(error: clap::Error) -> clap::Error {
+    let bare = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
+    let word = error.context().find_map(|(kind, value)| {
+        let named = matches!(kind, ContextKind::InvalidArg | ContextKind::InvalidSubcommand);
+        named.then(|| value.to_string())
+    });
+    let Some(word) = word.filter(|word| bare && !word.starts_with('-')) else { return error };
+    let hint = if word.contains(char::is_whitespace) {
+        format!("a statement follows -c: almagest -c \"{word}\"")
+    } else if word.ends_with(".sql") {
+        format!("a file of statements follows -f: almagest -f {word}")
+    } else if std::path::Path::new(&word).exists() {
+        format!("a file stands in a statement: almagest -c \"SELECT * FROM '{word}' LIMIT 10\"")
+    } else {
+        return error;
+    };
+    let message = format!("'{word}' is no option\n\n  tip: {hint}");
+    Arguments::command().error(ErrorKind::UnknownArgument, message)
 }
 
 /// `512`, `64KB`, `4GB`, `1.5GiB`: bytes. KB, MB, GB, TB are powers of 1000; KiB … and the bare

@@ -22,7 +22,7 @@ pub async fn report(
     session: &Session,
 ) -> String {
     if error.kind() == ErrorKind::Cancelled {
-        return format!("{}\n", plain(error));
+        return format!("{error}\n");
     }
     let names = Names::of(session).await;
     let finding = suggest::explain(error, &statement.text, &names);

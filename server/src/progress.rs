@@ -119,10 +119,15 @@ fn draw(shared: &Shared, terminal: bool) {
     let bar = ProgressBar::with_draw_target(Some(STEPS), target);
     let mut estimate = Estimate::default();
     let mut last_line = None::<Instant>;
+    let mut is_bar = None;
     loop {
         let work = shared.lock().progress.as_ref().map(Progress::now);
         let line = estimate.update(work, started.elapsed());
         if terminal {
+            if is_bar != Some(estimate.fraction.is_some()) {
+                is_bar = Some(estimate.fraction.is_some());
+                bar.set_style(style(estimate.fraction.is_some()));
+            }
             show(&bar, &estimate, line);
         } else if last_line.is_none_or(|seen| seen.elapsed() >= LINE_EVERY) {
             last_line = Some(Instant::now());
@@ -136,16 +141,17 @@ fn draw(shared: &Shared, terminal: bool) {
 }
 
 fn show(bar: &ProgressBar, estimate: &Estimate, line: String) {
-    let template = match estimate.fraction {
-        Some(_) => "{wide_bar:.cyan/dim} {msg}",
-        None => "{spinner} {msg}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("━━╌").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
-    }
     bar.set_position((estimate.fraction.unwrap_or(0.0) * STEPS as f64) as u64);
     bar.set_message(line);
     bar.tick();
+}
+
+/// A bar if the part done is known, else a sign of life.
+fn style(is_bar: bool) -> ProgressStyle {
+    let template = if is_bar { "{wide_bar:.cyan/dim} {msg}" } else { "{spinner} {msg}" };
+    let style = ProgressStyle::with_template(template);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("━━╌").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
 }
 
 /// The part done, which never shrinks, and what it lets expect.

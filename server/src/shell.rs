@@ -25,7 +25,7 @@ use crate::diagnostics::may_colour;
 use crate::names::Names;
 use crate::output::{Format, Output};
 use crate::run::{Runner, told};
-use crate::statements::{Splitter, is_complete};
+use crate::statements::{Splitter, Statement, is_complete};
 use commands::Action;
 use highlight::Painter;
 
@@ -163,8 +163,8 @@ impl<'a> Shell<'a> {
         match action {
             Action::Quit => return Flow::Break(()),
             Action::Help => say_answer(&commands::help()),
-            Action::Describe if argument.is_empty() => self.show(describe::tables_sql()).await,
-            Action::Tables => self.show(describe::tables_sql()).await,
+            Action::Describe if argument.is_empty() => self.show_tables().await,
+            Action::Tables => self.show_tables().await,
             Action::Describe => {
                 let described = describe::columns(&self.runner.session, argument).await;
                 self.answer(described);
@@ -203,8 +203,13 @@ impl<'a> Shell<'a> {
         Flow::Continue(())
     }
 
-    async fn show(&mut self, sql: &str) {
-        let _ = self.runner.run_and_tell(&crate::statements::Statement::alone(sql), "").await;
+    async fn show_tables(&mut self) {
+        if Names::of(&self.runner.session).await.tables.is_empty() {
+            say("there are no tables yet; CREATE EXTERNAL TABLE makes one, FROM 'file' needs none");
+            return;
+        }
+        let statement = Statement::alone(describe::tables_sql());
+        let _ = self.runner.run_and_tell(&statement, "").await;
     }
 
     fn answer(&mut self, described: Result<arrow::array::RecordBatch>) {

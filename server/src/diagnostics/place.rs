@@ -43,16 +43,19 @@ impl Place {
         Self { line, start: column, end: column + 1 }
     }
 
-    /// The first place where a text stands, but for case.
+    /// The first place where a text stands by itself, but for ASCII case.
     pub fn of_text(text: &str, wanted: &str) -> Option<Self> {
-        let wanted = wanted.to_lowercase();
+        let wanted = wanted.to_ascii_lowercase();
+        let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
         for (index, line) in text.lines().enumerate() {
-            if let Some(at) = line.to_lowercase().find(&wanted)
-                && line.is_char_boundary(at)
-            {
-                let start = line[..at].chars().count() as u64 + 1;
-                let end = start + wanted.chars().count() as u64;
-                return Some(Self { line: index as u64 + 1, start, end });
+            let line = line.to_ascii_lowercase();
+            for (at, found) in line.match_indices(&wanted) {
+                let (before, after) = (&line[..at], &line[at + found.len()..]);
+                if !is_word(before.chars().next_back()) && !is_word(after.chars().next()) {
+                    let start = before.chars().count() as u64 + 1;
+                    let end = start + wanted.chars().count() as u64;
+                    return Some(Self { line: index as u64 + 1, start, end });
+                }
             }
         }
         None

@@ -9,6 +9,8 @@ use datafusion::error::DataFusionError;
 use super::place::Place;
 use crate::names::{COMMON_KEYWORDS, Names, keywords, nearest, quoted};
 
+const STARTED_IN: &str = "paths are taken from the directory in which almagest was started";
+
 /// Columns that a message lists at most.
 const LISTED_MAX: usize = 12;
 
@@ -38,14 +40,21 @@ pub fn explain(error: &Error, sql: &str, names: &Names) -> Finding {
     // Our parser's errors keep the text, not the type.
     let mut finding = match error.kind() {
         ErrorKind::Syntax => syntax(error.message(), sql),
-        _ => by_words(error.message(), sql, names),
+        _ => by_words(error, sql, names),
     };
+    if finding.message.is_empty()
+        && let Some(diagnostic) = cause.and_then(DataFusionError::diagnostic)
+    {
+        finding.message = format!("{}: {}", error.kind().label(), diagnostic.message);
+        finding.helps.extend(diagnostic.notes.iter().map(|note| note.message.clone()));
+        finding.helps.extend(diagnostic.helps.iter().map(|help| help.message.clone()));
+    }
     if finding.message.is_empty() {
         let (first, helps) = without_hint(&error.to_string());
         finding.message = first;
         finding.helps.extend(helps);
     }
-    finding.place = finding.place.or(place);
+    finding.place = place.or(finding.place).or_else(|| blamed_text(error.message(), sql));
     finding
 }
 
@@ -101,10 +110,11 @@ fn did_you_mean(names: impl Iterator<Item = String>) -> String {
 
 /// An error of the parser: its text ends with the place.
 fn syntax(message: &str, sql: &str) -> Finding {
-    let message = strip(message, &["SQL error: ", "sql parser error: ", "ParserError(\""]);
+    let message = strip(message, &["SQL error: ", "sql parser error: "]);
+    let message = strip(message, &["ParserError(\"", "TokenizerError(\""]);
+    let message = message.strip_suffix("\")").unwrap_or(message);
     let (text, place) = match message.rsplit_once(" at Line: ") {
         Some((text, numbers)) => {
-            let numbers = numbers.trim_end_matches(['"', ')']);
             let mut numbers = numbers.split(", Column: ").map(|n| n.trim().parse::<u64>());
             match (numbers.next(), numbers.next()) {
                 (Some(Ok(line)), Some(Ok(column))) if line > 0 && column > 0 => {
@@ -133,44 +143,94 @@ fn syntax(message: &str, sql: &str) -> Finding {
     finding
 }
 
-/// Errors that DataFusion tells in words only.
-fn by_words(message: &str, sql: &str, names: &Names) -> Finding {
-    if let Some(name) = between(message, "table '", "' not found") {
+/// Errors that are told in words only.
+fn by_words(error: &Error, sql: &str, names: &Names) -> Finding {
+    let message = error.message();
+    let table = between(message, "table '", "' not found")
+        .or_else(|| between(message, "Table '", "' doesn't exist"));
+    if let Some(name) = table {
         return missing_table(name, sql, names);
     }
     if let Some(name) = between(message, "Invalid function '", "'") {
         return missing_function(name, sql, names);
     }
+    if let Some(call) = between(message, "given name and argument types '", "'") {
+        return wrong_arguments(call, message, sql);
+    }
     if let Some(name) = between(message, "Unable to find factory for ", "") {
-        let near = nearest(name, names.formats.iter().map(String::as_str));
-        let helps = match near.is_empty() {
-            true => {
-                let known: Vec<&str> = names.formats.iter().map(String::as_str).collect();
-                vec![format!("use STORED AS {}", known.join(", "))]
-            }
-            false => vec![did_you_mean(near.into_iter().map(str::to_string))],
-        };
-        let message = format!("not found: format '{name}'");
-        return Finding { message, place: Place::of_text(sql, name), helps };
+        return missing_format(name, sql, names);
     }
     let setting = between(message, "Config value \"", "\" not found")
         .or_else(|| between(message, "Could not find config namespace \"", "\""));
     if let Some(name) = setting {
         return missing_setting(name, sql, names);
     }
+    let file = error.context("file").or_else(|| error.context("url"));
+    let file = file.or_else(|| between(message, "No files found at file://", ". Cannot"));
+    if let Some(file) = file
+        && let Some(literal) = literal_of_file(sql, file)
+    {
+        let mut finding = Finding { place: Place::of_text(sql, literal), ..Finding::default() };
+        if !std::path::Path::new(literal).exists() && !literal.contains("://") {
+            finding.message = format!("not found: there is no file '{literal}'");
+            finding.helps = file_helps(literal);
+            if finding.helps.is_empty() {
+                finding.helps.push(STARTED_IN.into());
+            }
+        }
+        return finding;
+    }
     Finding::default()
+}
+
+/// The text in quotes that the message repeats in quotes.
+fn blamed_text(message: &str, sql: &str) -> Option<Place> {
+    let mut texts = sql.split('\'').skip(1).step_by(2).filter(|text| !text.is_empty());
+    texts
+        .find(|text| message.contains(&format!("'{text}'")))
+        .and_then(|text| Place::of_text(sql, text))
+}
+
+/// The text in quotes that names this file, or the directory it is in.
+fn literal_of_file<'a>(sql: &'a str, file: &str) -> Option<&'a str> {
+    let texts = sql.split('\'').skip(1).step_by(2);
+    texts.filter(|text| !text.is_empty() && file.contains(text.trim_end_matches('/'))).last()
+}
+
+fn missing_format(name: &str, sql: &str, names: &Names) -> Finding {
+    let near = nearest(name, names.formats.iter().map(String::as_str));
+    let helps = match near.is_empty() {
+        true => {
+            let known: Vec<&str> = names.formats.iter().map(String::as_str).collect();
+            vec![format!("use STORED AS {}", known.join(", "))]
+        }
+        false => vec![did_you_mean(near.into_iter().map(str::to_string))],
+    };
+    let message = format!("not found: format '{name}'");
+    Finding { message, place: Place::of_text(sql, name), helps }
+}
+
+/// A function that exists, called with what it does not take.
+fn wrong_arguments(call: &str, message: &str, sql: &str) -> Finding {
+    let (name, arguments) = call.split_once('(').unwrap_or((call, ""));
+    let arguments = arguments.trim_end_matches(')');
+    let arguments = if arguments.is_empty() { "no arguments" } else { arguments };
+    let mut helps = vec![];
+    if let Some((_, candidates)) = message.split_once("Candidate functions:") {
+        let candidates: Vec<&str> =
+            candidates.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        helps.push(format!("it takes {}", candidates.join(", or ")));
+    }
+    helps.push("CAST(value AS type) makes another type of a value".into());
+    let message = format!("invalid query: {name} does not take {arguments}");
+    Finding { message, place: Place::of_text(sql, name), helps }
 }
 
 fn missing_table(name: &str, sql: &str, names: &Names) -> Finding {
     let short = name.strip_prefix("datafusion.public.").unwrap_or(name);
     let place = Place::of_text(sql, short);
     if looks_like_file(short) {
-        let mut helps = file_helps(short);
-        if !std::path::Path::new(short).exists() && helps.is_empty() {
-            helps.push("paths are taken from the directory in which almagest was started".into());
-        }
-        let message = format!("not found: '{short}' is neither a table nor a readable file");
-        return Finding { message, place, helps };
+        return missing_file(short, place, names);
     }
     let near = nearest(short, names.tables.iter().map(String::as_str));
     let helps = match (near.is_empty(), names.tables.is_empty()) {
@@ -185,6 +245,25 @@ fn missing_table(name: &str, sql: &str, names: &Names) -> Finding {
         }
     };
     Finding { message: format!("not found: table '{short}'"), place, helps }
+}
+
+fn missing_file(name: &str, place: Option<Place>, names: &Names) -> Finding {
+    if std::path::Path::new(name).exists() {
+        let known: Vec<&str> = names.formats.iter().map(String::as_str).collect();
+        return Finding {
+            message: format!("not supported: the name of '{name}' does not tell its format"),
+            place,
+            helps: vec![format!(
+                "CREATE EXTERNAL TABLE name STORED AS {} LOCATION '{name}'",
+                known.join("|")
+            )],
+        };
+    }
+    let mut helps = file_helps(name);
+    if helps.is_empty() {
+        helps.push(STARTED_IN.into());
+    }
+    Finding { message: format!("not found: there is no table or file '{name}'"), place, helps }
 }
 
 fn looks_like_file(name: &str) -> bool {
@@ -226,6 +305,10 @@ fn missing_function(name: &str, sql: &str, names: &Names) -> Finding {
 }
 
 fn missing_setting(name: &str, sql: &str, names: &Names) -> Finding {
+    // The error names one part of it: the statement has it whole.
+    let words = sql.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'));
+    let whole = words.filter(|word| word.contains('.')).find(|word| word.contains(name));
+    let name = whole.unwrap_or(name);
     let last = name.rsplit('.').next().unwrap_or(name);
     let mut near: Vec<&str> = names
         .settings
@@ -250,7 +333,9 @@ fn missing_setting(name: &str, sql: &str, names: &Names) -> Finding {
 /// DataFusion's own hint, taken out of its message.
 fn without_hint(message: &str) -> (String, Vec<String>) {
     let mut lines = message.lines();
-    let first = lines.next().unwrap_or("").trim_end_matches('.').to_string();
+    let first = lines.next().unwrap_or("").trim_end_matches('.');
+    let first = first.replace("Arrow error: ", "").replace("Error during planning: ", "");
+    let first = first.replace("Cast error: ", "").replace("Parser error: ", "");
     let helps = lines.map(|line| line.trim().to_string()).filter(|line| !line.is_empty());
     (first, helps.collect())
 }

@@ -41,8 +41,8 @@ impl ParquetWriter {
 
 impl Writer for ParquetWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = batch.clone().with_schema(Arc::clone(&self.schema)).map_err(cannot_write)?;
-        self.parquet.write(&batch).map_err(cannot_write)?;
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec());
+        self.parquet.write(&batch.map_err(cannot_write)?).map_err(cannot_write)?;
         if self.parquet.in_progress_size() > ROW_GROUP_BYTES_MAX {
             self.parquet.flush().map_err(cannot_write)?;
         }

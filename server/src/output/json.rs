@@ -43,7 +43,7 @@ impl<W: Write> NdjsonWriter<W> {
 
 impl<W: Write> Writer for JsonWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = batch.clone().with_schema(Arc::clone(&self.schema));
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec());
         batch.and_then(|batch| self.json.write(&batch)).map_err(cannot_write)
     }
 
@@ -61,7 +61,7 @@ impl<W: Write> Writer for JsonWriter<W> {
 
 impl<W: Write> Writer for NdjsonWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = batch.clone().with_schema(Arc::clone(&self.schema));
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec());
         batch.and_then(|batch| self.json.write(&batch)).map_err(cannot_write)
     }
 
