@@ -162,7 +162,7 @@ async fn check(case: Case) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..Default::default() })]
 
     #[test]
     fn reductions_equal_aggregates_over_rows(case in case()) {
