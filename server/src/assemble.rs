@@ -15,5 +15,8 @@ pub fn session(options: &SessionOptions) -> Result<Session> {
     for function in almagest_udfs::aggregate_functions()? {
         session.context().register_udaf(function);
     }
+    for rule in almagest_udfs::optimizer_rules() {
+        session.context().add_optimizer_rule(rule);
+    }
     Ok(session)
 }

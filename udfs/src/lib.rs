@@ -9,8 +9,11 @@ mod documentation;
 mod kernels;
 mod stats;
 
+use std::sync::Arc;
+
 use datafusion::error::Result;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::optimizer::OptimizerRule;
 
 /// Every scalar function.
 ///
@@ -34,4 +37,9 @@ pub fn aggregate_functions() -> Result<Vec<AggregateUDF>> {
         stats::sigma_clipped_median::udaf()?,
         stats::sigma_clipped_stddev::udaf()?,
     ])
+}
+
+/// Rules of the logical optimizer that know these functions, to be appended to DataFusion's.
+pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![Arc::new(catalog::group_by_bin::GroupByBin)]
 }

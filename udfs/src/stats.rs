@@ -1,6 +1,7 @@
 //! Statistics: aggregates over the values of a group.
 
 pub mod collect;
+pub mod collect_window;
 pub mod histogram;
 pub mod mad_std;
 pub mod median;

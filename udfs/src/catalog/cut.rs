@@ -60,8 +60,9 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .build()
 });
 
+/// The function's type, by which rules know it.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Cut {
+pub struct Cut {
     signature: Signature,
 }
 
@@ -151,14 +152,18 @@ fn label_type(item: &DataType) -> DataType {
 }
 
 /// What the constant arguments say.
-struct Bins {
+pub struct Bins {
     edges: Numbers,
     closed: Closed,
     labels: ArrayRef,
 }
 
 impl Bins {
-    fn try_new(arguments: &[ColumnarValue]) -> Result<Self> {
+    /// Reads all arguments of a call but the first.
+    ///
+    /// # Errors
+    /// `Plan` for edges or labels that do not fit.
+    pub fn try_new(arguments: &[ColumnarValue]) -> Result<Self> {
         let edges = constant::numbers(
             constant::scalar(&arguments[1], "the list of edges of cut")?,
             "the list of edges of cut",
@@ -191,6 +196,11 @@ impl Bins {
             },
         };
         Ok(Self { edges, closed, labels })
+    }
+
+    /// The names of the bins, in order.
+    pub fn into_labels(self) -> ArrayRef {
+        self.labels
     }
 
     fn of(&self, values: &ArrayRef) -> Result<ArrayRef> {

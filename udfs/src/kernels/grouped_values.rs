@@ -1,145 +1,135 @@
 //! Keeps the values of many groups until each group is complete.
 //!
-//! Values are appended with their group's number as they arrive and sorted by group only once, when
-//! they are taken out: appending is two copies, and no group costs an allocation.
+//! A group's values lie in pieces that are never moved once they are full: fresh memory costs more
+//! than the work on it, so that full pieces are handed on whole (`Taken::full`) from the partial to
+//! the final step of an aggregation. What is left over, everything of a small group, is copied.
 
-/// Values in one piece of memory. Pieces never grow beyond this, so that nothing is moved.
-const PIECE_VALUES: usize = 1 << 16;
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::ArrowNativeType;
 
-/// Values with the numbers of their groups, in order of arrival.
-#[derive(Debug, Default)]
-pub struct GroupedValues<T> {
-    pieces: Vec<Piece<T>>,
-    group_count: usize,
-}
+/// Values in a full piece. Large enough that a batch of the groups that have one is gigabytes.
+pub const PIECE_VALUES: usize = 1 << 16;
 
+/// Values of groups 0, 1, ….
 #[derive(Debug)]
-struct Piece<T> {
-    groups: Vec<u32>,
-    values: Vec<T>,
+pub struct GroupedValues<T: ArrowNativeType> {
+    /// For each group the piece that is being filled.
+    open: Vec<Vec<T>>,
+    /// Full pieces with their groups.
+    full: Vec<(usize, ScalarBuffer<T>)>,
+    bytes: usize,
 }
 
-/// Values sorted by group: those of group g stand between offsets g and g + 1.
-#[derive(Debug, PartialEq)]
-pub struct SortedByGroup<T> {
-    /// One more than groups.
-    pub offsets: Vec<i64>,
-    /// The values of all groups.
-    pub values: Vec<T>,
+/// Values that have been taken out.
+#[derive(Debug)]
+pub struct Taken<T: ArrowNativeType> {
+    /// For each group the values outside full pieces.
+    pub open: Vec<Vec<T>>,
+    /// Full pieces, in order of their groups.
+    pub full: Vec<(usize, ScalarBuffer<T>)>,
 }
 
-impl<T: Copy + Default> GroupedValues<T> {
+impl<T: ArrowNativeType> Default for GroupedValues<T> {
+    fn default() -> Self {
+        Self { open: vec![], full: vec![], bytes: 0 }
+    }
+}
+
+impl<T: ArrowNativeType> GroupedValues<T> {
     /// Makes sure that groups below `count` exist, with or without values.
     pub fn grow(&mut self, count: usize) {
-        self.group_count = self.group_count.max(count);
-    }
-
-    /// Adds each value to its group.
-    pub fn append(&mut self, mut groups: &[usize], mut values: &[T]) {
-        while !values.is_empty() {
-            let piece = self.open_piece();
-            let count = values.len().min(PIECE_VALUES - piece.values.len());
-            piece.groups.extend(groups[..count].iter().map(|group| *group as u32));
-            piece.values.extend_from_slice(&values[..count]);
-            (groups, values) = (&groups[count..], &values[count..]);
+        if count > self.open.len() {
+            self.open.resize_with(count, Vec::new);
         }
     }
 
-    /// Adds one value to a group.
+    /// Adds one value to a group, which must exist.
+    #[inline]
     pub fn push(&mut self, group: usize, value: T) {
-        let piece = self.open_piece();
-        piece.groups.push(group as u32);
-        piece.values.push(value);
+        let piece = &mut self.open[group];
+        if piece.len() == piece.capacity() {
+            self.make_room(group);
+        }
+        self.open[group].push(value);
     }
 
-    /// Adds all values to one group.
-    pub fn append_to(&mut self, group: usize, mut values: &[T]) {
+    /// Room for one more value: twice as much in a small piece, a new piece after a full one.
+    #[cold]
+    fn make_room(&mut self, group: usize) {
+        let piece = &mut self.open[group];
+        let before = piece.capacity();
+        if piece.len() < PIECE_VALUES {
+            piece.reserve_exact(before.clamp(4, PIECE_VALUES - before.min(PIECE_VALUES - 4)));
+            self.bytes += (piece.capacity() - before) * size_of::<T>();
+        } else {
+            let full = std::mem::replace(piece, Vec::with_capacity(PIECE_VALUES));
+            self.bytes += self.open[group].capacity() * size_of::<T>();
+            self.full.push((group, full.into()));
+        }
+    }
+
+    /// Adds all values to one group, which must exist.
+    pub fn append(&mut self, group: usize, mut values: &[T]) {
         while !values.is_empty() {
-            let piece = self.open_piece();
-            let count = values.len().min(PIECE_VALUES - piece.values.len());
-            piece.groups.resize(piece.groups.len() + count, group as u32);
-            piece.values.extend_from_slice(&values[..count]);
+            if self.open[group].len() == self.open[group].capacity() {
+                self.make_room(group);
+            }
+            let piece = &mut self.open[group];
+            let count = values.len().min(piece.capacity() - piece.len());
+            piece.extend_from_slice(&values[..count]);
             values = &values[count..];
         }
     }
 
-    fn open_piece(&mut self) -> &mut Piece<T> {
-        let full = self.pieces.last().is_none_or(|piece| piece.values.len() >= PIECE_VALUES);
-        if full {
-            // The first one grows as needed: there may be many small accumulators.
-            let capacity = if self.pieces.is_empty() { 0 } else { PIECE_VALUES };
-            self.pieces.push(Piece {
-                groups: Vec::with_capacity(capacity),
-                values: Vec::with_capacity(capacity),
-            });
-        }
-        let last = self.pieces.len() - 1;
-        &mut self.pieces[last]
+    /// Adds a piece to a group, which must exist, without copying it.
+    pub fn append_piece(&mut self, group: usize, piece: ScalarBuffer<T>) {
+        self.bytes += piece.len() * size_of::<T>();
+        self.full.push((group, piece));
+    }
+
+    /// The values of one group, piece by piece.
+    pub fn parts(&self, group: usize) -> Vec<&[T]> {
+        let full = self.full.iter().filter(|(of, _)| *of == group).map(|(_, piece)| &piece[..]);
+        full.chain(self.open.get(group).map(Vec::as_slice)).collect()
     }
 
     /// Takes out all groups.
-    pub fn take_all(&mut self) -> SortedByGroup<T> {
-        let count = std::mem::take(&mut self.group_count);
-        sort_by_group(std::mem::take(&mut self.pieces), count)
+    pub fn take_all(&mut self) -> Taken<T> {
+        let Self { open, mut full, .. } = std::mem::take(self);
+        full.sort_by_key(|(group, _)| *group);
+        Taken { open, full }
     }
 
     /// Takes out the first `count` groups; the others move down to begin at 0.
-    pub fn take_first(&mut self, count: usize) -> SortedByGroup<T> {
-        let mut taken = Self::default();
-        let mut kept = Self::default();
-        for piece in std::mem::take(&mut self.pieces) {
-            for (group, value) in piece.groups.into_iter().zip(piece.values) {
-                match (group as usize).checked_sub(count) {
-                    None => taken.push(group as usize, value),
-                    Some(group) => kept.push(group, value),
-                }
-            }
-        }
-        kept.group_count = self.group_count.saturating_sub(count);
-        *self = kept;
-        sort_by_group(taken.pieces, count)
+    pub fn take_first(&mut self, count: usize) -> Taken<T> {
+        let mut taken = self.take_all();
+        self.open = taken.open.split_off(count.min(taken.open.len()));
+        let kept = taken.full.split_off(taken.full.partition_point(|(group, _)| *group < count));
+        self.full = kept.into_iter().map(|(group, piece)| (group - count, piece)).collect();
+        let open: usize = self.open.iter().map(Vec::capacity).sum();
+        let full: usize = self.full.iter().map(|(_, piece)| piece.len()).sum();
+        self.bytes = (open + full) * size_of::<T>();
+        taken
     }
 
     /// Bytes in use.
     pub fn bytes(&self) -> usize {
-        let pieces = self.pieces.capacity() * size_of::<Piece<T>>();
-        let full = self.pieces.len().saturating_sub(1) * PIECE_VALUES;
-        let last = self.pieces.last().map_or(0, |piece| piece.values.capacity());
-        pieces + (full + last) * (size_of::<T>() + size_of::<u32>())
+        self.bytes
+            + self.open.capacity() * size_of::<Vec<T>>()
+            + self.full.capacity() * size_of::<(usize, ScalarBuffer<T>)>()
     }
 }
 
-fn sort_by_group<T: Copy + Default>(pieces: Vec<Piece<T>>, group_count: usize) -> SortedByGroup<T> {
-    let mut offsets = vec![0_i64; group_count + 1];
-    for piece in &pieces {
-        for group in &piece.groups {
-            offsets[*group as usize + 1] += 1;
-        }
-    }
-    for group in 0..group_count {
-        offsets[group + 1] += offsets[group];
-    }
-    let mut next: Vec<usize> = offsets.iter().map(|offset| *offset as usize).collect();
-    let mut values = vec![T::default(); next[group_count]];
-    for piece in pieces {
-        for (group, value) in piece.groups.iter().zip(&piece.values) {
-            let place = &mut next[*group as usize];
-            values[*place] = *value;
-            *place += 1;
-        }
-    }
-    SortedByGroup { offsets, values }
-}
-
-impl<T> SortedByGroup<T> {
-    /// The values of each group, in order of the groups.
-    pub fn groups_mut(&mut self) -> impl Iterator<Item = &mut [T]> {
-        let mut rest = self.values.as_mut_slice();
-        self.offsets.windows(2).map(move |pair| {
-            let all = std::mem::take(&mut rest);
-            let (group, after) = all.split_at_mut((pair[1] - pair[0]) as usize);
-            rest = after;
-            group
+impl<T: ArrowNativeType> Taken<T> {
+    /// For each group what `of` makes of its pieces.
+    pub fn map<R>(&self, of: impl Fn(&[&[T]]) -> R) -> impl Iterator<Item = R> {
+        let mut full = self.full.as_slice();
+        self.open.iter().enumerate().map(move |(group, open)| {
+            let (mine, rest) = full.split_at(full.partition_point(|(of, _)| *of <= group));
+            full = rest;
+            let mut parts: Vec<&[T]> = mine.iter().map(|(_, piece)| &piece[..]).collect();
+            parts.push(open);
+            of(&parts)
         })
     }
 }
@@ -148,43 +138,47 @@ impl<T> SortedByGroup<T> {
 mod tests {
     use super::*;
 
+    fn contents(taken: &Taken<f64>) -> Vec<Vec<f64>> {
+        taken.map(|parts| parts.concat()).collect()
+    }
+
     #[test]
-    fn values_come_out_by_group_in_order_of_arrival() {
+    fn values_come_out_by_group() {
         let mut grouped = GroupedValues::default();
         grouped.grow(4);
-        grouped.append(&[2, 0, 2], &[1.0, 2.0, 3.0]);
-        grouped.append_to(0, &[4.0, 5.0]);
-        grouped.push(3, 6.0);
-        let sorted = grouped.take_all();
-        assert_eq!(sorted.offsets, [0, 3, 3, 5, 6]);
-        assert_eq!(sorted.values, [2.0, 4.0, 5.0, 1.0, 3.0, 6.0]);
-        assert_eq!(grouped.take_all().offsets, [0]);
+        grouped.push(2, 1.0);
+        grouped.append(0, &[4.0, 5.0]);
+        grouped.append_piece(0, vec![7.0].into());
+        grouped.push(2, 3.0);
+        assert_eq!(grouped.parts(0).concat(), [7.0, 4.0, 5.0]);
+        let expected = [vec![7.0, 4.0, 5.0], vec![], vec![1.0, 3.0], vec![]];
+        assert_eq!(contents(&grouped.take_all()), expected);
+        assert!(contents(&grouped.take_all()).is_empty());
     }
 
     #[test]
     fn the_first_groups_leave_and_the_others_move_down() {
         let mut grouped = GroupedValues::default();
         grouped.grow(4);
-        grouped.append(&[0, 1, 2, 1], &[1.0, 2.0, 3.0, 4.0]);
-        let sorted = grouped.take_first(2);
-        assert_eq!((sorted.offsets, sorted.values), (vec![0, 1, 3], vec![1.0, 2.0, 4.0]));
-        let sorted = grouped.take_all();
-        assert_eq!((sorted.offsets, sorted.values), (vec![0, 1, 1], vec![3.0]));
+        (0..4).for_each(|group| grouped.push(group, group as f64));
+        grouped.append_piece(1, vec![7.0].into());
+        grouped.append_piece(3, vec![8.0].into());
+        assert_eq!(contents(&grouped.take_first(2)), [vec![0.0], vec![7.0, 1.0]]);
+        assert_eq!(contents(&grouped.take_all()), [vec![2.0], vec![8.0, 3.0]]);
     }
 
     #[test]
     fn many_values_fill_many_pieces() {
         let mut grouped = GroupedValues::default();
         let count = 3 * PIECE_VALUES + 5;
-        let groups: Vec<usize> = (0..count).map(|row| row % 3).collect();
         let values: Vec<f64> = (0..count).map(|row| row as f64).collect();
-        grouped.grow(3);
-        grouped.append(&groups, &values);
-        assert!(grouped.bytes() >= count * 12);
-        let mut sorted = grouped.take_all();
-        let sums: Vec<f64> = sorted.groups_mut().map(|group| group.iter().sum()).collect();
-        let expected: Vec<f64> =
-            (0..3).map(|group| values.iter().skip(group).step_by(3).sum()).collect();
-        assert_eq!(sums, expected);
+        grouped.grow(2);
+        grouped.append(0, &values);
+        values.iter().for_each(|value| grouped.push(1, *value));
+        assert!(grouped.bytes() >= 2 * count * 8);
+        let taken = grouped.take_all();
+        assert_eq!(taken.full.len(), 6);
+        assert!(taken.full.iter().all(|(_, piece)| piece.len() == PIECE_VALUES));
+        assert_eq!(contents(&taken), [values.clone(), values]);
     }
 }

@@ -16,8 +16,8 @@ pub struct Clipped {
 impl Clipped {
     /// Drops NaN and infinities, then, until nothing changes or `iterations_max` times (0: no
     /// limit), what is more than `sigma` deviations off the median. `None` if nothing is left.
-    pub fn of(values: &[f64], sigma: f64, iterations_max: u64) -> Option<Self> {
-        let mut sorted: Vec<f64> = values.iter().copied().filter(|x| x.is_finite()).collect();
+    pub fn of(values: impl Iterator<Item = f64>, sigma: f64, iterations_max: u64) -> Option<Self> {
+        let mut sorted: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         if sorted.is_empty() {
             return None;
         }
@@ -109,9 +109,9 @@ mod tests {
         values.push(1000.0);
         values.push(f64::NAN);
         values.push(f64::INFINITY);
-        let forward = Clipped::of(&values, 3.0, 5).unwrap();
+        let forward = Clipped::of(values.iter().copied(), 3.0, 5).unwrap();
         values.reverse();
-        let backward = Clipped::of(&values, 3.0, 5).unwrap();
+        let backward = Clipped::of(values.iter().copied(), 3.0, 5).unwrap();
         assert_eq!(forward.values().len(), 20);
         assert_eq!(forward.mean().to_bits(), backward.mean().to_bits());
         assert_eq!(forward.median(), 0.95);
@@ -119,13 +119,13 @@ mod tests {
 
     #[test]
     fn nothing_finite_leaves_nothing() {
-        assert!(Clipped::of(&[], 3.0, 5).is_none());
-        assert!(Clipped::of(&[f64::NAN, f64::INFINITY], 3.0, 5).is_none());
+        assert!(Clipped::of([].into_iter(), 3.0, 5).is_none());
+        assert!(Clipped::of([f64::NAN, f64::INFINITY].into_iter(), 3.0, 5).is_none());
     }
 
     #[test]
     fn equal_values_all_stay() {
-        let clipped = Clipped::of(&[2.0; 5], 3.0, 0).unwrap();
+        let clipped = Clipped::of([2.0; 5].into_iter(), 3.0, 0).unwrap();
         assert_eq!((clipped.mean(), clipped.stddev()), (2.0, 0.0));
     }
 }

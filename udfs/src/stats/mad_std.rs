@@ -18,12 +18,7 @@ const DEVIATIONS_PER_MAD: f64 = 1.482_602_218_505_602;
 /// # Errors
 /// `Bug` if its signature contradicts itself.
 pub fn udaf() -> Result<AggregateUDF> {
-    StatisticFunction::udaf(
-        "mad_std",
-        &[],
-        |_| Ok(Arc::new(|values: &mut [f64]| mad_std(values))),
-        &DOCUMENTATION,
-    )
+    StatisticFunction::udaf("mad_std", &[], |_| Ok(Arc::new(mad_std)), &DOCUMENTATION)
 }
 
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
@@ -46,14 +41,16 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .build()
 });
 
-fn mad_std(values: &mut [f64]) -> Option<f64> {
-    if values.iter().any(|value| value.is_nan()) {
+fn mad_std(parts: &[&[f64]]) -> Option<f64> {
+    let is_nan = |values: &[f64]| values.iter().any(|value| value.is_nan());
+    if parts.iter().any(|part| is_nan(part)) {
         return Some(f64::NAN);
     }
-    let centre = median(values)?;
-    let mut deviations: Vec<f64> = values.iter().map(|value| (value - centre).abs()).collect();
-    if deviations.iter().any(|deviation| deviation.is_nan()) {
+    let centre = median(parts)?;
+    let values = parts.iter().flat_map(|part| part.iter());
+    let deviations: Vec<f64> = values.map(|value| (value - centre).abs()).collect();
+    if is_nan(&deviations) {
         return Some(f64::NAN);
     }
-    Some(median(&mut deviations)? * DEVIATIONS_PER_MAD)
+    Some(median(&[&deviations])? * DEVIATIONS_PER_MAD)
 }

@@ -1,8 +1,8 @@
 //! `median(value)`: exact, as DataFusion's, whose other half this file keeps.
 //!
 //! DataFusion's keeps a growing vector for each group and copies each value about five times on its
-//! way through the partial and the final step. Here `f64` and `f32` go through [`super::collect`].
-//! Everything else (decimals, DISTINCT, the rules for types) is DataFusion's own.
+//! way through the partial and the final step, most of it into fresh memory. Here `f64` and `f32` go
+//! through [`super::collect`], which copies once. Everything else (decimals, DISTINCT, the rules for types) is DataFusion's own.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature,
 };
 
-use super::collect::{CollectAccumulator, CollectGroups, state_fields};
+use super::collect::{CollectGroups, one_group, state_fields};
 use crate::documentation;
 use crate::kernels::order_statistics::median;
 
@@ -76,10 +76,10 @@ impl AggregateUDFImpl for Median {
     fn accumulator(&self, call: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match call.expr_fields[0].data_type() {
             DataType::Float64 if !call.is_distinct => {
-                Ok(Box::new(CollectAccumulator::<Float64Type>::new(Arc::new(median), false)))
+                Ok(one_group::<Float64Type>(Arc::new(median), false))
             }
             DataType::Float32 if !call.is_distinct => {
-                Ok(Box::new(CollectAccumulator::<Float32Type>::new(Arc::new(median), false)))
+                Ok(one_group::<Float32Type>(Arc::new(median), false))
             }
             _ => self.inner.accumulator(call),
         }

@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature,
 };
 
-use super::collect::{CollectAccumulator, CollectGroups, Statistic, state_fields};
+use super::collect::{CollectGroups, Statistic, one_group, state_fields};
 use super::median::is_ours;
 use crate::kernels::order_statistics::{Real, percentile};
 use crate::{constant, documentation};
@@ -66,7 +66,7 @@ fn statistic<T: Real>(call: &AccumulatorArgs) -> almagest_engine::Result<Statist
         None => return Err(Error::bug("percentile_cont without a fraction")),
     };
     let descending = call.order_bys.first().is_some_and(|order| order.options.descending);
-    Ok(Arc::new(move |values| percentile(values, fraction, descending)))
+    Ok(Arc::new(move |parts: &[&[T]]| percentile(parts, fraction, descending)))
 }
 
 fn accumulator(call: &AccumulatorArgs, sliding: bool) -> Result<Option<Box<dyn Accumulator>>> {
@@ -74,10 +74,8 @@ fn accumulator(call: &AccumulatorArgs, sliding: bool) -> Result<Option<Box<dyn A
         return Ok(None);
     }
     Ok(Some(match call.expr_fields[0].data_type() {
-        DataType::Float32 => {
-            Box::new(CollectAccumulator::<Float32Type>::new(statistic(call)?, sliding))
-        }
-        _ => Box::new(CollectAccumulator::<Float64Type>::new(statistic(call)?, sliding)),
+        DataType::Float32 => one_group::<Float32Type>(statistic(call)?, sliding),
+        _ => one_group::<Float64Type>(statistic(call)?, sliding),
     }))
 }
 

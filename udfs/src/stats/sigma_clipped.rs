@@ -57,7 +57,10 @@ pub fn statistic(
             )));
         }
     };
-    Ok(Arc::new(move |values| Clipped::of(values, sigma, iterations_max).as_ref().map(of)))
+    Ok(Arc::new(move |parts| {
+        let values = parts.iter().flat_map(|part| part.iter().copied());
+        Clipped::of(values, sigma, iterations_max).as_ref().map(of)
+    }))
 }
 
 /// The description of one of the three.

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::collect::{CollectAccumulator, CollectGroups, Statistic, state_fields};
+use super::collect::{CollectGroups, Statistic, one_group, state_fields};
 
 /// The statistic that a call asks for, from its constant arguments.
 pub type StatisticOf = fn(&AccumulatorArgs) -> almagest_engine::Result<Statistic<f64>>;
@@ -115,12 +115,12 @@ impl AggregateUDFImpl for StatisticFunction {
 
     fn accumulator(&self, call: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         self.check(&call)?;
-        Ok(Box::new(CollectAccumulator::<Float64Type>::new((self.statistic)(&call)?, false)))
+        Ok(one_group::<Float64Type>((self.statistic)(&call)?, false))
     }
 
     fn create_sliding_accumulator(&self, call: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         self.check(&call)?;
-        Ok(Box::new(CollectAccumulator::<Float64Type>::new((self.statistic)(&call)?, true)))
+        Ok(one_group::<Float64Type>((self.statistic)(&call)?, true))
     }
 
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
