@@ -5,4 +5,5 @@ mod damaged_files;
 mod documented_examples;
 mod embedding;
 mod hdf5_corpus;
+mod object_stores;
 mod specs;
