@@ -35,6 +35,10 @@ const CONSUMERS_SHOWN: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 /// A sort keeps, for merging what it spilled, at most this part of a thread's share of the memory.
 const SORT_RESERVATION_SHARE: usize = 8;
 
+/// Spilled runs merged at once: a merge holds batches of each and cannot spill them again, so
+/// without a bound the first thread that merges leaves no memory to those that still sort.
+const SPILL_MERGE_FAN_IN_MAX: usize = 8;
+
 /// What a session may use.
 #[derive(Clone, Debug, Default)]
 pub struct SessionOptions {
@@ -198,7 +202,9 @@ fn runtime(registry: &Registry, options: &SessionOptions) -> Result<Arc<RuntimeE
     if let Some(bytes) = options.memory_bytes_max {
         // a fair share for each: with one big pool the first sort leaves nothing for the others
         let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_SHOWN);
-        runtime = runtime.with_memory_pool(Arc::new(pool));
+        runtime = runtime
+            .with_memory_pool(Arc::new(pool))
+            .with_max_spill_merge_fan_in(SPILL_MERGE_FAN_IN_MAX);
     }
     if let Some(folder) = &options.spill_dir {
         std::fs::create_dir_all(folder).map_err(|cause| {

@@ -7,3 +7,4 @@ mod embedding;
 mod hdf5_corpus;
 mod object_stores;
 mod specs;
+mod spilling;
