@@ -26,7 +26,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
 
-pub use kind::{FILE_TYPES, register_aliases};
+pub use kind::{FILE_TYPES, of_compressed_target, register_aliases};
 pub use location::looks_like_path;
 
 use crate::registry::{Registry, TableOptions};
@@ -97,6 +97,11 @@ async fn create(state: &SessionState, command: &CreateExternalTable) -> Result<L
         found.push(location.files(state).await?);
     }
     let named = (!command.file_type.is_empty()).then_some(command.file_type.as_str());
+    if let (false, Some(location), true) =
+        (declared, locations.first(), found.iter().all(Vec::is_empty))
+    {
+        return Err(location.nothing_found(named));
+    }
     let chosen = kind::choose(named, &locations, &found)?;
     for (location, files) in locations.iter().zip(&mut found) {
         files.retain(|file| chosen.takes(file, location));

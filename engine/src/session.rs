@@ -5,6 +5,7 @@
 //! done to a statement before it is planned: [`crate::sql`].
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session as DfSession, TableProvider, TableProviderFactory};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -27,6 +29,15 @@ use crate::exec::ComputeThreads;
 use crate::exec::reduce::merge_functions;
 use crate::registry::{Format, Registry, TableOptions, check_options};
 use crate::{Error, Result, files, sql};
+
+/// The consumers that an error about exhausted memory names.
+const CONSUMERS_SHOWN: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+/// A sort keeps, for merging what it spilled, at most this part of a thread's share of the memory.
+const SORT_RESERVATION_SHARE: usize = 8;
+
+/// Spilled runs merged at once: a merge holds batches of each and cannot spill them again, so
+/// without a bound the first thread that merges leaves no memory to those that still sort.
+const SPILL_MERGE_FAN_IN_MAX: usize = 8;
 
 /// What a session may use.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +70,12 @@ impl Session {
         }
         let threads = config.target_partitions();
         config = config.with_extension(Arc::new(ComputeThreads::new(threads)));
+        if let Some(bytes) = options.memory_bytes_max {
+            let execution = &mut config.options_mut().execution;
+            let share = bytes / (threads * SORT_RESERVATION_SHARE);
+            execution.sort_spill_reservation_bytes =
+                execution.sort_spill_reservation_bytes.min(share);
+        }
         let mut builder = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime(registry, options)?)
@@ -183,7 +200,11 @@ fn runtime(registry: &Registry, options: &SessionOptions) -> Result<Arc<RuntimeE
     // DataFusion keeps the lists of files for ever, so new files in a folder would not be seen
     let mut runtime = RuntimeEnvBuilder::new().with_object_list_cache_limit(0);
     if let Some(bytes) = options.memory_bytes_max {
-        runtime = runtime.with_memory_limit(bytes, 1.0);
+        // a fair share for each: with one big pool the first sort leaves nothing for the others
+        let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_SHOWN);
+        runtime = runtime
+            .with_memory_pool(Arc::new(pool))
+            .with_max_spill_merge_fan_in(SPILL_MERGE_FAN_IN_MAX);
     }
     if let Some(folder) = &options.spill_dir {
         std::fs::create_dir_all(folder).map_err(|cause| {

@@ -20,3 +20,40 @@ async fn an_array_in_memory_is_a_table_in_its_own_axis_order() {
     let rows = session.sql(sql).await.unwrap().collect().await.unwrap();
     assert_eq!(rows[0].column(0).as_primitive::<Float64Type>().value(0), 9.0);
 }
+
+#[path = "../../server/examples/embed.rs"]
+#[allow(dead_code)]
+mod embed;
+
+#[tokio::test]
+async fn the_example_answers() {
+    let session = embed::session().unwrap();
+    let shown = embed::answer(&session, "SELECT max(value) AS m FROM sky WHERE y = 10").await;
+    let shown = shown.unwrap();
+    assert!(shown.contains("| 501.0 |"), "{shown}");
+    let error = embed::answer(&session, "SELECT nix FROM sky").await.unwrap_err();
+    assert!(error.to_string().contains("No field named nix"), "{error}");
+}
+
+/// A plain context, on a runtime of one thread: paths and positional arguments.
+#[tokio::test]
+async fn a_plain_context_gives_the_same_answers() {
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    for from in
+        ["read_hdf5('data/arrays.h5', 'cube')", "read_hdf5('data/arrays.h5', '/cube', 'a,b,c')"]
+    {
+        let sql = format!("SELECT sum(value) FROM {from}");
+        let plain = session.context().sql(&sql).await.unwrap().collect().await.unwrap();
+        let ours = session.sql(&sql).await.unwrap().collect().await.unwrap();
+        assert_eq!(plain[0].columns(), ours[0].columns(), "{from}");
+        assert_eq!(plain[0].column(0).as_primitive::<Int64Type>().value(0), -390);
+    }
+    let sql = "SELECT count(*) FROM array_info('data/arrays.h5') WHERE unreadable IS NULL";
+    let rows = session.context().sql(sql).await.unwrap().collect().await.unwrap();
+    assert!(rows[0].column(0).as_primitive::<Int64Type>().value(0) >= 7);
+    let sql = "SELECT count(*) FROM 'data/image.h5'";
+    let rows = session.context().sql(sql).await.unwrap().collect().await.unwrap();
+    assert_eq!(rows[0].column(0).as_primitive::<Int64Type>().value(0), 3500);
+    let error = session.context().sql("SELECT * FROM read_hdf5('data/nix.h5')").await.unwrap_err();
+    assert!(error.to_string().contains("nix.h5"), "{error}");
+}

@@ -7,4 +7,6 @@ mod embedding;
 mod hdf5_corpus;
 mod hdf5_real;
 mod hdf5_remote;
+mod object_stores;
 mod specs;
+mod spilling;

@@ -55,14 +55,16 @@ async fn run_all(threads: usize) {
     spec_files(Path::new("spec"), &mut files);
     files.sort();
     assert!(!files.is_empty(), "no specifications found");
+    let mut failures = vec![];
     for file in files {
         let options = SessionOptions { threads: Some(threads), ..Default::default() };
         let mut runner =
             Runner::new(|| async { Ok(InProcess(almagest::session(&options).unwrap())) });
         if let Err(failure) = runner.run_file_async(&file).await {
-            panic!("{} with {threads} threads: {failure}", file.display());
+            failures.push(format!("{} with {threads} threads: {failure}", file.display()));
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -263,6 +263,13 @@ async fn holds_one_array(
     Ok(start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 
+/// The format's name and the option that `COPY … TO 'x.csv.gz'` means, where DataFusion would look
+/// for a format named `gz`.
+pub fn of_compressed_target(path: &str) -> Option<(&'static str, (&'static str, &'static str))> {
+    let (kind, compression) = of_path(path)?;
+    compression.map(|compression| (kind.name, (COMPRESSION, compression)))
+}
+
 /// A format of DataFusion under a second name, so that `COPY … TO 'x.ndjson'` finds it.
 #[derive(Debug)]
 struct Alias {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::execution::session_state::SessionState;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -25,9 +26,14 @@ pub async fn infer(
     format: &Arc<dyn FileFormat>,
     found: &[Found<'_>],
 ) -> Result<SchemaRef> {
-    // CSV columns have a place, not a name: a file with other columns would be misread
-    let positional = format.is::<CsvFormat>();
-    let mut merged = Merged { fields: vec![], positional, files: 0 };
+    let rule = if format.is::<CsvFormat>() {
+        Rule::ByPlace
+    } else if format.is::<ArrowFormat>() {
+        Rule::Same
+    } else {
+        Rule::ByName
+    };
+    let mut merged = Merged { fields: vec![], rule, files: 0 };
     let concurrency = state.config_options().execution.meta_fetch_concurrency.get();
     for (location, files) in found {
         let store = state.runtime_env().object_store(&location.url)?;
@@ -59,10 +65,21 @@ async fn read_schema(
     }
 }
 
+/// How the reader of a format finds the columns of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// By name, with conversion.
+    ByName,
+    /// By place, as text: a CSV file with other columns would be misread.
+    ByPlace,
+    /// As they are: DataFusion's reader of Arrow files converts nothing.
+    Same,
+}
+
 /// Columns so far, each with the file that it was first seen in.
 struct Merged {
     fields: Vec<(Field, String)>,
-    positional: bool,
+    rule: Rule,
     files: usize,
 }
 
@@ -75,9 +92,7 @@ impl Merged {
                 schema.fields().iter().map(|f| (f.as_ref().clone(), file.to_string())).collect();
             return Ok(());
         }
-        if self.positional {
-            self.check_order(file, schema)?;
-        }
+        self.check_order(file, schema)?;
         for (field, _) in &mut self.fields {
             if schema.field_with_name(field.name()).is_err() {
                 field.set_nullable(true);
@@ -86,7 +101,8 @@ impl Merged {
         for incoming in schema.fields() {
             match self.fields.iter_mut().find(|(field, _)| field.name() == incoming.name()) {
                 Some((field, seen_in)) => {
-                    let wider = wider(field.data_type(), incoming.data_type(), self.positional);
+                    let wider =
+                        wider(field.data_type(), incoming.data_type(), self.rule == Rule::ByPlace);
                     let Some(wider) = wider else {
                         return Err(Error::data_invalid(format!(
                             "column '{}' is {} here, but {} in {seen_in}; make two tables and \
@@ -109,17 +125,26 @@ impl Merged {
         Ok(())
     }
 
+    /// Refuses a file whose columns the format's reader would not find.
     fn check_order(&self, file: &str, schema: &Schema) -> Result<()> {
-        let expected: Vec<&str> =
-            self.fields.iter().map(|(field, _)| field.name().as_str()).collect();
-        let found: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let typed = self.rule == Rule::Same;
+        let shown = |field: &Field| match typed {
+            true => format!("{} {}", field.name(), field.data_type()),
+            false => field.name().clone(),
+        };
+        let expected: Vec<String> = self.fields.iter().map(|(field, _)| shown(field)).collect();
+        let found: Vec<String> = schema.fields().iter().map(|field| shown(field)).collect();
+        let need = match self.rule {
+            Rule::ByName => return Ok(()),
+            Rule::ByPlace => "CSV files of one table have the same columns in the same order",
+            Rule::Same => "Arrow files of one table have the same columns and types",
+        };
         if expected == found {
             return Ok(());
         }
         let seen_in = self.fields.first().map_or("", |(_, file)| file.as_str());
         Err(Error::data_invalid(format!(
-            "the columns are {} here, but {} in {seen_in}; CSV files of one table have the same \
-             columns in the same order",
+            "the columns are {} here, but {} in {seen_in}; {need}",
             found.join(", "),
             expected.join(", ")
         ))
@@ -203,7 +228,7 @@ mod tests {
             let field = |name: &&str| Field::new(*name, DataType::Int64, false);
             Schema::new(names.iter().map(field).collect::<Vec<_>>())
         };
-        let mut merged = Merged { fields: vec![], positional: false, files: 0 };
+        let mut merged = Merged { fields: vec![], rule: Rule::ByName, files: 0 };
         merged.add("1", &schema(&["a", "b"])).unwrap();
         merged.add("2", &schema(&["b", "c"])).unwrap();
         let nullable: Vec<(String, bool)> =

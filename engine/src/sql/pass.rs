@@ -1,13 +1,14 @@
 //! The pass over the syntax tree that turns our SQL into DataFusion's.
 //!
 //! In: a parsed statement. Out: the same one, where table functions of ours are quoted table names
-//! ([`TableCall`]), `'folder'` in FROM is a path, and named arguments are positional. Running it twice changes nothing.
+//! ([`TableCall`]), `'folder'` in FROM is a path, and named arguments are positional. Running it
+//! twice changes nothing.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::execution::session_state::SessionState;
-use datafusion::sql::parser::{CopyToSource, Statement};
+use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
     ObjectNamePart, Select, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
@@ -39,10 +40,13 @@ impl<'a> Pass<'a> {
     pub fn apply(&mut self, statement: &mut Statement) -> Result<()> {
         let flow = match statement {
             Statement::Statement(statement) => VisitMut::visit(statement.as_mut(), self),
-            Statement::CopyTo(copy) => match &mut copy.source {
-                CopyToSource::Query(query) => VisitMut::visit(query.as_mut(), self),
-                CopyToSource::Relation(_) => ControlFlow::Continue(()),
-            },
+            Statement::CopyTo(copy) => {
+                name_compression(copy);
+                match &mut copy.source {
+                    CopyToSource::Query(query) => VisitMut::visit(query.as_mut(), self),
+                    CopyToSource::Relation(_) => ControlFlow::Continue(()),
+                }
+            }
             Statement::Explain(explain) => return self.apply(&mut explain.statement),
             Statement::CreateExternalTable(_) | Statement::Reset(_) => ControlFlow::Continue(()),
         };
@@ -154,6 +158,19 @@ impl<'a> Pass<'a> {
 /// A name as SQL reads it: unquoted ones in lower case.
 fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// `COPY … TO 'x.csv.gz'` without a format: says what the name means.
+fn name_compression(copy: &mut CopyToStatement) {
+    if copy.stored_as.is_none()
+        && let Some((kind, (option, value))) = files::of_compressed_target(&copy.target)
+    {
+        copy.stored_as = Some(kind.to_string());
+        if !copy.options.iter().any(|(name, _)| name.eq_ignore_ascii_case(option)) {
+            let value = Value::SingleQuotedString(value.to_string());
+            copy.options.push((option.to_string(), value));
+        }
+    }
 }
 
 fn flow(outcome: Result<()>) -> ControlFlow<Error> {

@@ -147,6 +147,7 @@ fn syntax(message: &str, sql: &str) -> Finding {
 fn by_words(error: &Error, sql: &str, names: &Names) -> Finding {
     let message = error.message();
     let table = between(message, "table '", "' not found")
+        .or_else(|| between(message, "no table '", "'"))
         .or_else(|| between(message, "Table '", "' doesn't exist"));
     if let Some(name) = table {
         return missing_table(name, sql, names);
