@@ -266,7 +266,7 @@ fn errors_offer_what_was_perhaps_meant() {
         ("SELECT stdev(1)", "function 'stdev'", "did you mean stddev"),
         ("SET datafusion.execution.batch_sze = 1", "batch_sze", "execution.batch_size"),
         ("SELECT * FROM 'Cargo.tml'", "'Cargo.tml'", "'Cargo.toml'"),
-        ("SELECT * FROM 'tests/cli.parquet'", "'tests/cli.parquet'", "directory"),
+        ("SELECT * FROM 'tests/cli.parquet'", "'tests/cli.parquet'", "near it: cli.rs"),
         ("SELECT avg('a')", "avg does not take Utf8", "avg(Float64)"),
         ("DROP TABLE nowhere", "table 'nowhere'", "no tables yet"),
         ("CREATE EXTERNAL TABLE t STORED AS PARQET LOCATION 'x'", "format 'PARQET'", "PARQUET"),

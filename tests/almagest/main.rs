@@ -5,6 +5,7 @@ mod damaged_files;
 mod documented_examples;
 mod embedding;
 mod hdf5_corpus;
+mod hdf5_reads;
 mod hdf5_real;
 mod hdf5_remote;
 mod object_stores;

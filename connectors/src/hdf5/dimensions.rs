@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use almagest_engine::Result;
 
 use super::attributes::Attributes;
+use super::groups;
 use super::metadata::Metadata;
 use super::object::Object;
 
@@ -46,8 +47,8 @@ pub fn auxiliary(attributes: &Attributes, metadata: &mut Metadata) -> Result<Has
     Ok(found)
 }
 
-/// The dimension names of the array `object`, whose own name is `own`, with `ndim` axes. `names` has
-/// the name of every dataset by its address.
+/// The dimension names of the array `object`, whose own name is `own`, with `ndim` axes. `names` is
+/// the name of every dataset by its address, looked up in the file where it is first needed.
 ///
 /// # Errors
 /// `DataInvalid`, `Unreachable`.
@@ -56,12 +57,24 @@ pub fn names(
     object: &Object,
     own: &str,
     ndim: usize,
-    names: &HashMap<u64, String>,
+    names: &mut Option<HashMap<u64, String>>,
 ) -> Result<Vec<String>> {
     let attributes = Attributes::read(metadata, object)?;
     let labels = attributes.texts("DIMENSION_LABELS", metadata)?;
     let scales = attributes.references("DIMENSION_LIST", metadata)?;
-    let coordinates = netcdf_coordinates(&attributes, names, metadata)?;
+    let numbers = attributes.integers("_Netcdf4Coordinates");
+    if names.is_none() && !(scales.is_empty() && numbers.is_empty()) {
+        *names = Some(
+            {
+                let root = metadata.root;
+                groups::list(metadata, root, "")?
+            }
+            .names,
+        );
+    }
+    let none = HashMap::new();
+    let names = names.as_ref().unwrap_or(&none);
+    let coordinates = netcdf_coordinates(&numbers, names, metadata)?;
     let own_scale = ndim == 1 && is_scale(&attributes, metadata)?;
     let mut found: Vec<String> = vec![];
     for axis in 0..ndim {
@@ -98,11 +111,10 @@ fn distinct(names: Vec<String>) -> Vec<String> {
 }
 
 fn netcdf_coordinates(
-    attributes: &Attributes,
+    wanted: &[i32],
     names: &HashMap<u64, String>,
     metadata: &mut Metadata,
 ) -> Result<Vec<String>> {
-    let wanted = attributes.integers("_Netcdf4Coordinates");
     if wanted.is_empty() {
         return Ok(vec![]);
     }

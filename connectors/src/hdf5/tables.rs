@@ -110,17 +110,8 @@ impl OpenFile {
             Some(dims) => dims,
             None => {
                 let own = name.rsplit('/').next().unwrap_or(name);
-                let names = match self.names.take() {
-                    Some(names) => names,
-                    None => {
-                        let root = self.metadata.root;
-                        groups::list(&mut self.metadata, root, "")?.names
-                    }
-                };
                 let ndim = array.meta().shape.len();
-                let dims = dimensions::names(&mut self.metadata, object, own, ndim, &names);
-                self.names = Some(names);
-                dims?
+                dimensions::names(&mut self.metadata, object, own, ndim, &mut self.names)?
             }
         };
         array.rename_dims(dims)?;

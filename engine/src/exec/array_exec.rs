@@ -387,18 +387,27 @@ impl Reader {
         Ok(batches)
     }
 
-    /// Runs `work` on a thread for computing, of which the session has a number.
+    /// Runs `work` on a thread for computing, of which the session has a number. The waiting is done
+    /// by a task of its own: a future that was given its turn but is not polled, as happens behind a
+    /// stream's buffer, would keep all others from theirs.
     async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> DfResult<T> + Send + 'static,
     ) -> DfResult<T> {
-        let permit = Arc::clone(&self.threads).acquire_owned().await;
-        let permit = permit.map_err(|_| Error::bug("the session's threads are closed"))?;
-        let task = SpawnedTask::spawn_blocking(move || {
-            let _permit = permit;
-            work()
+        let threads = Arc::clone(&self.threads);
+        let task = SpawnedTask::spawn(async move {
+            let permit = threads.acquire_owned().await;
+            let permit = permit.map_err(|_| Error::bug("the session's threads are closed"))?;
+            let computing = SpawnedTask::spawn_blocking(move || {
+                let _permit = permit;
+                work()
+            });
+            computing.join().await.map_err(panicked)?
         });
-        let outcome = task.join().await;
-        outcome.map_err(|cause| Error::bug("reading an array panicked").caused_by(cause))?
+        task.join().await.map_err(panicked)?
     }
+}
+
+fn panicked(cause: tokio::task::JoinError) -> Error {
+    Error::bug("reading an array panicked").caused_by(cause)
 }
