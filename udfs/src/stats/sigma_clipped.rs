@@ -48,12 +48,11 @@ pub fn statistic(
         }
     };
     let iterations_max = match constant::of_aggregate(call, 2, "max_iterations")? {
-        None => ITERATIONS_MAX_DEFAULT,
-        Some(ScalarValue::Int64(None)) => 0,
+        None | Some(ScalarValue::Int64(None)) => ITERATIONS_MAX_DEFAULT,
         Some(ScalarValue::Int64(Some(count))) if count >= 0 => count.unsigned_abs(),
         Some(other) => {
             return Err(Error::plan(format!(
-                "max_iterations must be NULL (until nothing changes) or at least zero, not {other}"
+                "max_iterations must be at least zero (zero: until nothing changes), not {other}"
             )));
         }
     };
@@ -83,7 +82,7 @@ pub fn documentation(name: &str, what: &str, example_answer: &str) -> Documentat
     .with_argument("sigma", "How many deviations off a value may be; 3 if absent.")
     .with_argument(
         "max_iterations",
-        "How many times to clip; 5 if absent, until nothing changes for NULL or 0.",
+        "How many times to clip; 5 if absent, until nothing changes for 0.",
     )
     .with_related_udf("mad_std")
     .build()
