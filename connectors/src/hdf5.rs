@@ -18,6 +18,7 @@ mod pieces;
 mod runs;
 mod storage;
 mod tables;
+pub mod write;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //!
 //! Formats know nothing of each other, of SQL functions or of the terminal.
 
-mod hdf5;
+pub mod hdf5;
 mod store;
 
 use std::sync::Arc;
