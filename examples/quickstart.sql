@@ -40,7 +40,7 @@ FROM toi GROUP BY teff ORDER BY teff;
 -- The same by temperature and period.
 SELECT cut(stellar_teff, [3000, 5000, 6000, 8000]) AS teff, cut(period_days, [0, 3, 10, 30, 1000]) AS days,
        count(*) AS candidates, median(transit_duration_hours) AS median_hours
-FROM toi WHERE stellar_teff >= 3000 AND stellar_teff < 8000 GROUP BY teff, days ORDER BY teff, days;
+FROM toi WHERE stellar_teff >= 3000 AND stellar_teff < 8000 GROUP BY teff, days ORDER BY teff, min(period_days);
 
 -- Files need no table: the longest transits.
 SELECT tic_id, transit_duration_hours, period_days FROM 'demo/toi/part-0.parquet'
