@@ -11,6 +11,7 @@ use almagest::SessionOptions;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::demo::DemoArguments;
 use crate::output::Format;
 
 const EXAMPLES: &str = "\
@@ -46,7 +47,9 @@ pub struct Arguments {
 
 /// Sub-commands: each has its own module beside this one.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    Demo(DemoArguments),
+}
 
 /// Where statements come from and where answers go.
 #[derive(Debug, Args)]

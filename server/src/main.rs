@@ -4,6 +4,7 @@
 //! (nothing after it runs), 2 for wrong usage, 130 after SIGINT.
 
 mod cli;
+mod demo;
 mod diagnostics;
 mod interrupt;
 mod names;
@@ -19,7 +20,7 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use almagest::{Error, ErrorKind, Result};
-use cli::{Arguments, SessionArguments};
+use cli::{Arguments, Command, SessionArguments};
 use interrupt::Interrupt;
 use output::Output;
 use run::{Runner, told};
@@ -60,7 +61,9 @@ fn runtime(session: &SessionArguments) -> std::io::Result<tokio::runtime::Runtim
 /// Does what the arguments ask. Errors are told on stderr before they are given back.
 async fn start(arguments: Arguments) -> Result<()> {
     if let Some(command) = arguments.command {
-        match command {}
+        return match command {
+            Command::Demo(demo) => demo::run(demo, &arguments.session, arguments.messages).await,
+        };
     }
     let format = arguments.format();
     let session = almagest::session(&arguments.session.options()).map_err(told)?;

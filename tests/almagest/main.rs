@@ -11,3 +11,4 @@ mod hdf5_remote;
 mod object_stores;
 mod specs;
 mod spilling;
+mod tidy;
