@@ -130,14 +130,18 @@ impl Accumulator for Count {
     ) -> Result<()> {
         let valid = values.and_then(|values| values.logical_nulls());
         let mask = both(mask, valid.as_ref());
+        if mask.is_none() && walk.per_element {
+            for rows in walk.stacks() {
+                let groups = rows[0].group..rows[0].group + rows[0].len;
+                self.0[groups].iter_mut().for_each(|count| *count += rows.len() as i64);
+            }
+            return Ok(());
+        }
         for run in &walk.runs {
             match (&mask, walk.per_element) {
-                (None, false) => self.0[run.group] += run.len as i64,
+                (None, _) => self.0[run.group] += run.len as i64,
                 (Some(mask), false) => {
                     self.0[run.group] += mask.slice(run.at, run.len).count_set_bits() as i64;
-                }
-                (None, true) => {
-                    self.0[run.group..run.group + run.len].iter_mut().for_each(|count| *count += 1);
                 }
                 (Some(mask), true) => {
                     for index in mask.slice(run.at, run.len).set_indices() {
@@ -160,6 +164,10 @@ trait Numbers<T: Element> {
     fn add_run(&mut self, group: usize, values: &[T]);
     /// Adds one value to each of neighbouring groups.
     fn add_row(&mut self, group: usize, values: &[T]);
+    /// Adds rows of equal length, the first value of each to `group`.
+    fn add_rows(&mut self, group: usize, rows: &[&[T]]) {
+        rows.iter().for_each(|row| self.add_row(group, row));
+    }
 }
 
 /// Feeds a slab to `numbers`: whole runs where nothing is masked, and what is left of them where
@@ -177,12 +185,20 @@ where
     let values = values.ok_or_else(|| Error::bug("a reduction over values of another type"))?;
     let mask = both(mask, values.nulls());
     let values = values.values();
+    if mask.is_none() && walk.per_element {
+        let mut rows: Vec<&[P::Native]> = vec![];
+        for stack in walk.stacks() {
+            rows.clear();
+            rows.extend(stack.iter().map(|run| &values[run.at..run.at + run.len]));
+            numbers.add_rows(stack[0].group, &rows);
+        }
+        return Ok(());
+    }
     let mut kept: Vec<P::Native> = vec![];
     for Run { at, len, group } in walk.runs.iter().copied() {
         let run = &values[at..at + len];
         match (&mask, walk.per_element) {
-            (None, false) => numbers.add_run(group, run),
-            (None, true) => numbers.add_row(group, run),
+            (None, _) => numbers.add_run(group, run),
             (Some(mask), true) => {
                 for index in mask.slice(at, len).set_indices() {
                     numbers.add_run(group + index, &run[index..=index]);
@@ -243,6 +259,21 @@ macro_rules! sum_accumulator {
                     *sum = $add_one(*sum, *value);
                 }
                 self.seen[group..group + values.len()].fill(true);
+            }
+
+            fn add_rows(&mut self, group: usize, rows: &[&[P::Native]]) {
+                // Four at a time: the sums are loaded and stored once for all of them.
+                let (fours, rest) = rows.as_chunks::<4>();
+                for [first, second, third, fourth] in fours {
+                    let sums = &mut self.sums[group..group + first.len()];
+                    let pairs = first.iter().zip(*second).zip(third.iter().zip(*fourth));
+                    for (sum, ((one, two), (three, four))) in sums.iter_mut().zip(pairs) {
+                        let half = $add_one($add_one(*sum, *one), *two);
+                        *sum = $add_one($add_one(half, *three), *four);
+                    }
+                    self.seen[group..group + first.len()].fill(true);
+                }
+                rest.iter().for_each(|row| self.add_row(group, row));
             }
         }
 

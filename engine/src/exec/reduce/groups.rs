@@ -34,6 +34,13 @@ pub struct Walk {
     pub per_element: bool,
 }
 
+impl Walk {
+    /// Neighbouring runs of the same length that begin at the same group.
+    pub fn stacks(&self) -> impl Iterator<Item = &[Run]> {
+        self.runs.chunk_by(|one, next| one.group == next.group && one.len == next.len)
+    }
+}
+
 /// A run that belongs to one group is cut at this length, so that a second pass over it finds it in
 /// the nearest cache, and sums stay accurate.
 const RUN_ELEMENTS_MAX: usize = 4096;
