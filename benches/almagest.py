@@ -1,7 +1,6 @@
 """Drives the `almagest` command."""
 import csv
 import io
-import os
 import queue
 import re
 import subprocess
@@ -44,13 +43,13 @@ class Almagest:
         return list(csv.reader(io.StringIO("".join(lines))))[1:], seconds
 
     def end(self):
-        """The peak of memory in bytes."""
+        """The peak of memory in bytes. (`ru_maxrss` would begin with this Python's own.)"""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            peak = next(line for line in status if line.startswith("VmHWM:"))
         self.process.stdin.close()
-        _, status, usage = os.wait4(self.process.pid, 0)
-        self.process.returncode = status
-        if status:
+        if self.process.wait():
             raise SystemExit(self.process.stderr.read().decode())
-        return usage.ru_maxrss * 1024
+        return int(peak.split()[1]) * 1024
 
 
 def explained(binary, sql):
