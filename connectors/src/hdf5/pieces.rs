@@ -141,6 +141,15 @@ fn destination(wide: &Region, piece: &Piece, region: &Region) -> (Vec<u64>, Regi
 }
 
 impl Stored {
+    /// Whether elements are stored as they are.
+    fn is_plain(&self) -> bool {
+        match &self.place {
+            Place::Contiguous(address) => address.is_some(),
+            Place::Chunked { pipeline, .. } => pipeline.is_empty(),
+            Place::Compact(_) => false,
+        }
+    }
+
     /// The place in the file of element `index` of what begins at `address`.
     fn at(&self, address: u64, index: u64) -> u64 {
         let bytes = index.saturating_mul(self.element_bytes as u64);
@@ -166,8 +175,11 @@ impl<'a> Reader<'a> {
     /// `DataInvalid`, `Unreachable`.
     pub fn read(mut self, region: &Region, counters: &ReadCounters) -> Result<MutableBuffer> {
         let width = self.stored.element_bytes;
-        let mut out = MutableBuffer::from_len_zeroed(region.element_count() as usize * width);
         let stored = self.stored;
+        if let Some(out) = self.read_one_run(region, counters)? {
+            return Ok(out);
+        }
+        let mut out = MutableBuffer::from_len_zeroed(region.element_count() as usize * width);
         each_piece(stored, region, |piece| {
             let wanted_bytes = piece.from.element_count() * width as u64;
             match piece.stored {
@@ -190,6 +202,29 @@ impl<'a> Reader<'a> {
             Ok(())
         })?;
         Ok(out)
+    }
+
+    /// A region that is stored as it is, in one run of a local file, without clearing memory first.
+    fn read_one_run(
+        &self,
+        region: &Region,
+        counters: &ReadCounters,
+    ) -> Result<Option<MutableBuffer>> {
+        let stored = self.stored;
+        if !stored.is_plain() || stored.file.is_remote() {
+            return Ok(None);
+        }
+        let bytes = region.element_count() * stored.element_bytes as u64;
+        let ranges = ranges(stored, region)?;
+        let [range] = ranges.as_slice() else { return Ok(None) };
+        if range.end - range.start != bytes {
+            return Ok(None);
+        }
+        let found = stored.file.read_uncleared(bytes as usize, range.start);
+        if found.is_some() {
+            counters.chunk(bytes, bytes);
+        }
+        Ok(found)
     }
 
     /// Fills `bytes` from `offset` of the file on.

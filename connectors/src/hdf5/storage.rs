@@ -9,11 +9,15 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use almagest_engine::{Error, Result};
+use arrow::buffer::MutableBuffer;
 use datafusion::catalog::Session;
 use datafusion::datasource::listing::ListingTableUrl;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
+
+/// Bytes of the widest number.
+const ALIGNMENT: usize = 16;
 
 /// A file that is read by byte ranges.
 #[derive(Debug)]
@@ -101,6 +105,28 @@ impl FileBytes {
                 Ok(())
             }
         }
+    }
+
+    /// The `len` bytes from `offset` of a local file on, in memory that was not cleared before;
+    /// `None` if the file is remote or does not hold them, which [`FileBytes::read_at`] explains.
+    pub fn read_uncleared(&self, len: usize, offset: u64) -> Option<MutableBuffer> {
+        let FilePlace::Local(file) = &self.place else { return None };
+        let end = offset.checked_add(len as u64)?;
+        if len == 0 || end > self.len {
+            return None;
+        }
+        let mut bytes: Vec<u8> = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = offset + bytes.len() as u64;
+            match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+        bytes.truncate(len);
+        // Arrow wants numbers at multiples of their width; allocators give that to large blocks.
+        (bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT).then(|| MutableBuffer::from(bytes))
     }
 
     /// Brings ranges of a remote file, near ones in one request; none of a local file.

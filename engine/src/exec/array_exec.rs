@@ -281,7 +281,7 @@ fn read_all(
     descriptors: SendableRecordBatchStream,
 ) -> impl futures::Stream<Item = DfResult<RecordBatch>> {
     let pruning = Arc::clone(&reader);
-    let fetching = Arc::clone(&reader);
+    let ahead = reader.boxes_ahead();
     let regions = descriptors
         .map(move |rows| {
             let windows = windows(&rows?)?;
@@ -293,6 +293,8 @@ fn read_all(
             Ok::<_, DataFusionError>(stream::iter(regions).map(Ok))
         })
         .try_flatten();
+    // Fetching and decoding both run ahead of what is taken, so that threads and network stay busy.
+    let fetching = Arc::clone(&reader);
     regions
         .map(move |region: DfResult<Region>| {
             let reader = Arc::clone(&fetching);
@@ -300,9 +302,17 @@ fn read_all(
         })
         .buffered(FETCHES_AHEAD)
         .try_filter_map(async |fetching| Ok(fetching))
-        .and_then(move |fetching| {
+        .map(move |fetching| {
             let reader = Arc::clone(&reader);
-            async move { Ok(stream::iter(reader.read(fetching).await?).map(Ok)) }
+            async move { reader.read(fetching?).await }
+        })
+        .buffered(ahead)
+        .map_ok(|(batches, held)| {
+            // What a box takes is given back when its last batch has been taken.
+            stream::iter(batches).map(move |batch| {
+                let _ = &held;
+                Ok(batch)
+            })
         })
         .try_flatten()
 }
@@ -364,12 +374,24 @@ impl Reader {
         Ok(Some(Fetching { region, passing, fetched }))
     }
 
-    /// Decodes a box and makes of it what the scan gives.
-    async fn read(self: &Arc<Self>, fetching: Fetching) -> DfResult<Vec<RecordBatch>> {
+    /// How many boxes are decoded at once: two where they are small, so that a thread never waits
+    /// for the next.
+    fn boxes_ahead(&self) -> usize {
+        const SMALL_BYTES: usize = 8 << 20;
+        let whole = Region::whole(self.scan.grid.chunk_shape());
+        if self.scan.bytes_of(&whole) <= SMALL_BYTES { 2 } else { 1 }
+    }
+
+    /// Decodes a box and makes of it what the scan gives, with the memory that this holds.
+    async fn read(
+        self: &Arc<Self>,
+        fetching: Fetching,
+    ) -> DfResult<(Vec<RecordBatch>, MemoryReservation)> {
         let Fetching { region, passing, fetched } = fetching;
-        self.memory.try_resize(self.scan.bytes_of(&region))?;
         let reader = Arc::clone(self);
-        let batches = self.compute(move || {
+        let read = self.compute(move || {
+            let held = reader.memory.new_empty();
+            held.try_grow(reader.scan.bytes_of(&region))?;
             let counters = ReadCounters::default();
             let timer = reader.meters.baseline.elapsed_compute().timer();
             let batches =
@@ -377,14 +399,14 @@ impl Reader {
             timer.done();
             let rows = batches.iter().map(RecordBatch::num_rows).sum();
             reader.meters.add(counters, rows);
-            Ok(batches)
+            if let Output::States(..) = reader.scan.output {
+                held.free();
+            }
+            Ok((batches, held))
         });
-        let batches = batches.await?;
+        let read = read.await?;
         self.boxes_done.fetch_add(1, Ordering::Relaxed);
-        if let Output::States(..) = self.scan.output {
-            self.memory.free();
-        }
-        Ok(batches)
+        Ok(read)
     }
 
     /// Runs `work` on a thread for computing, of which the session has a number. The waiting is done
