@@ -2,9 +2,11 @@
 
 mod array_exec;
 mod array_scan;
+mod compute_threads;
 pub mod progress;
 mod read_box;
 pub mod reduce;
 
-pub use array_exec::{ArrayExec, ComputeThreads};
+pub use array_exec::ArrayExec;
 pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
+pub use compute_threads::ComputeThreads;

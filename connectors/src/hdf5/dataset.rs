@@ -236,6 +236,7 @@ impl ArraySource for Hdf5Array {
             stored_type: self.element.numpy(),
             layout: layout.into(),
             compression,
+            raw_bytes: whole_bytes,
             stored_bytes: Some(stored_bytes),
         }
     }

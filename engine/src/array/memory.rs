@@ -84,6 +84,7 @@ impl ArraySource for MemoryArray {
             stored_type: self.meta.data_type.to_string(),
             layout: "memory".into(),
             compression: String::new(),
+            raw_bytes: self.whole.values().get_array_memory_size() as u64,
             stored_bytes: Some(self.whole.values().get_array_memory_size() as u64),
         }
     }

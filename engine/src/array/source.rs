@@ -48,6 +48,8 @@ pub struct Storage {
     pub layout: String,
     /// The filters in the order of writing, such as `shuffle, gzip(4)`; empty for none.
     pub compression: String,
+    /// Bytes of all elements as the file's type has them, without compression.
+    pub raw_bytes: u64,
     /// Bytes in the file, or `None` where finding out would read the whole index.
     pub stored_bytes: Option<u64>,
 }

@@ -53,6 +53,11 @@ impl RecordTable {
         let schema = Arc::new(Schema::new(fields.clone()));
         Ok(Self { name: name.into(), source, schema })
     }
+
+    /// The array of records.
+    pub fn source(&self) -> &Arc<dyn ArraySource> {
+        &self.source
+    }
 }
 
 #[async_trait]

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -27,9 +26,9 @@ use datafusion::physical_plan::metrics::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::sync::Semaphore;
 
 use super::array_scan::{ArrayColumn, ArrayScan, Output};
+use super::compute_threads::ComputeThreads;
 use super::read_box::Passing;
 use crate::array::{Fetched, ReadCounters, Region};
 use crate::{Error, Result};
@@ -38,17 +37,6 @@ use crate::{Error, Result};
 const FETCHES_AHEAD: usize = 3;
 /// Boxes that are pruned together.
 const PRUNED_TOGETHER: u64 = 1024;
-
-/// How many threads of a session may read and compute at once. Kept in the session's configuration.
-#[derive(Debug)]
-pub struct ComputeThreads(Arc<Semaphore>);
-
-impl ComputeThreads {
-    /// This many.
-    pub fn new(count: usize) -> Self {
-        Self(Arc::new(Semaphore::new(count.max(1))))
-    }
-}
 
 /// The operator that reads arrays. Unary: its child holds the descriptors.
 #[derive(Debug)]
@@ -170,10 +158,8 @@ impl ExecutionPlan for ArrayExec {
     ) -> DfResult<SendableRecordBatchStream> {
         let config = context.session_config();
         let threads = config.get_extension::<ComputeThreads>();
-        let threads = threads.map_or_else(
-            || Arc::new(Semaphore::new(config.target_partitions().max(1))),
-            |threads| Arc::clone(&threads.0),
-        );
+        let threads =
+            threads.unwrap_or_else(|| Arc::new(ComputeThreads::new(config.target_partitions())));
         let consumer = MemoryConsumer::new(format!("ArrayExec[{partition}] {}", self.scan.name));
         let reader = Arc::new(Reader {
             scan: Arc::clone(&self.scan),
@@ -264,7 +250,7 @@ struct Reader {
     scan: Arc<ArrayScan>,
     meters: Meters,
     boxes_done: Arc<AtomicU64>,
-    threads: Arc<Semaphore>,
+    threads: Arc<ComputeThreads>,
     batch_rows: usize,
     memory: MemoryReservation,
 }
@@ -359,7 +345,7 @@ impl Reader {
             Passing::All
         } else {
             let (reader, region) = (Arc::clone(self), region.clone());
-            self.compute(move || reader.scan.dimensions_pass(&region)).await?
+            self.threads.run(move || reader.scan.dimensions_pass(&region)).await?
         };
         if let Passing::None = passing {
             self.pruned();
@@ -389,7 +375,7 @@ impl Reader {
     ) -> DfResult<(Vec<RecordBatch>, MemoryReservation)> {
         let Fetching { region, passing, fetched } = fetching;
         let reader = Arc::clone(self);
-        let read = self.compute(move || {
+        let read = self.threads.run(move || {
             let held = reader.memory.new_empty();
             held.try_grow(reader.scan.bytes_of(&region))?;
             let counters = ReadCounters::default();
@@ -408,28 +394,4 @@ impl Reader {
         self.boxes_done.fetch_add(1, Ordering::Relaxed);
         Ok(read)
     }
-
-    /// Runs `work` on a thread for computing, of which the session has a number. The waiting is done
-    /// by a task of its own: a future that was given its turn but is not polled, as happens behind a
-    /// stream's buffer, would keep all others from theirs.
-    async fn compute<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> DfResult<T> + Send + 'static,
-    ) -> DfResult<T> {
-        let threads = Arc::clone(&self.threads);
-        let task = SpawnedTask::spawn(async move {
-            let permit = threads.acquire_owned().await;
-            let permit = permit.map_err(|_| Error::bug("the session's threads are closed"))?;
-            let computing = SpawnedTask::spawn_blocking(move || {
-                let _permit = permit;
-                work()
-            });
-            computing.join().await.map_err(panicked)?
-        });
-        task.join().await.map_err(panicked)?
-    }
-}
-
-fn panicked(cause: tokio::task::JoinError) -> Error {
-    Error::bug("reading an array panicked").caused_by(cause)
 }

@@ -12,7 +12,7 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::SessionState;
 
 use crate::array::ArraySource;
-use crate::catalog::ArrayTable;
+use crate::catalog::{ArrayTable, RecordTable};
 use crate::registry::Registry;
 use crate::{Error, Result};
 
@@ -62,6 +62,10 @@ async fn registered(name: &str, state: &SessionState) -> Result<Option<Arc<dyn T
 }
 
 fn arrays_of_table(name: &str, table: &dyn TableProvider) -> Result<Vec<Found>> {
+    if let Some(table) = table.downcast_ref::<RecordTable>() {
+        let source = Arc::clone(table.source());
+        return Ok(vec![Found { array: source.location(), variable: None, source: Ok(source) }]);
+    }
     let Some(table) = table.downcast_ref::<ArrayTable>() else {
         return Err(Error::unsupported(format!(
             "'{name}' is a table of rows, not of an array; use DESCRIBE {name}"
@@ -128,7 +132,7 @@ fn rows(found: Vec<Found>) -> Result<RecordBatch> {
         shape.append_value(meta.shape.iter().map(|length| Some(*length as i64)));
         chunk_shape.append_value(meta.chunk_shape.iter().map(|length| Some(*length as i64)));
         bytes_stored.append_option(storage.stored_bytes);
-        bytes_raw.append_option(raw_bytes(source.as_ref()));
+        bytes_raw.append_value(storage.raw_bytes);
     }
     let [names, variables, types, stored_types, layouts, compressions, reasons] = &mut texts;
     let columns: Vec<(&str, DataType, ArrayRef)> = vec![
@@ -150,14 +154,4 @@ fn rows(found: Vec<Found>) -> Result<RecordBatch> {
     let columns = columns.into_iter().map(|(_, _, column)| column).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
         .map_err(|cause| Error::bug("array_info built rows that do not fit").caused_by(cause))
-}
-
-/// Bytes of the elements as they stand in memory; `None` if their width is not fixed.
-fn raw_bytes(source: &dyn ArraySource) -> Option<u64> {
-    let meta = source.meta();
-    let width = match &meta.data_type {
-        DataType::Boolean => 1,
-        other => other.primitive_width()? as u64,
-    };
-    meta.shape.iter().try_fold(width, |bytes, length| bytes.checked_mul(*length))
 }
