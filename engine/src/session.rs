@@ -26,7 +26,7 @@ use ndarray::ArrayD;
 use crate::array::MemoryArray;
 use crate::catalog::ArrayTable;
 use crate::exec::ComputeThreads;
-use crate::exec::reduce::merge_functions;
+use crate::exec::reduce::{extreme_function, merge_functions};
 use crate::registry::{Format, Registry, TableOptions, check_options};
 use crate::{Error, Result, files, sql};
 
@@ -85,6 +85,7 @@ impl Session {
         }
         let mut aggregates = SessionStateDefaults::default_aggregate_functions();
         aggregates.extend(merge_functions().into_iter().map(Arc::new));
+        aggregates.extend([false, true].map(extreme_function).map(Arc::new));
         builder = builder.with_aggregate_functions(aggregates);
         for (name, factory) in files::table_factories(registry) {
             builder = builder.with_table_factory(name, factory);

@@ -8,6 +8,7 @@ mod accumulators;
 mod groups;
 mod kernels;
 mod merge_states;
+mod total_order;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use datafusion::physical_expr::PhysicalExpr;
 pub use accumulators::{StateKind, is_reducible};
 pub use groups::GroupKey;
 pub use merge_states::{MergeStates, merge_functions};
+pub use total_order::{TotalOrder, extreme_function};
 
 use crate::array::Region;
 use crate::{Error, Result};

@@ -33,7 +33,9 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use crate::catalog::{ArrayTable, ReducedArray, can_be_evaluated};
-use crate::exec::reduce::{GroupKey, MergeStates, Reduction, State, StateKind, is_reducible};
+use crate::exec::reduce::{
+    GroupKey, MergeStates, Reduction, State, StateKind, TotalOrder, extreme_function, is_reducible,
+};
 
 /// Boxes must hold this many times more elements than groups, or rows are as good.
 const ELEMENTS_PER_GROUP_MIN: u64 = 2;
@@ -318,14 +320,16 @@ impl Merge<'_> {
             });
             return Ok(Some(MergedAggregate { parts: vec![sum(total), sum(count)], finish }));
         }
-        if is!(functions::min_max::Min, functions::min_max::Max) {
+        let extreme = implementation.downcast_ref::<TotalOrder>().map(TotalOrder::is_maximum);
+        let extreme = extreme.or(is!(functions::min_max::Min).then_some(false));
+        if let Some(maximum) = extreme.or(is!(functions::min_max::Max).then_some(true)) {
             if !is_reducible(&argument_type) {
                 return Ok(None);
             }
-            let minimum = is!(functions::min_max::Min);
-            let kind = if minimum { StateKind::Min } else { StateKind::Max };
+            let kind = if maximum { StateKind::Max } else { StateKind::Min };
             let state = self.state(kind, Some(argument.clone()), filter);
-            return Ok(Some(MergedAggregate::of(func.call(vec![part(state, 0)]))));
+            let call = extreme_function(maximum).call(vec![part(state, 0)]);
+            return Ok(Some(MergedAggregate::of(call)));
         }
         if is!(
             functions::variance::VarianceSample,
