@@ -44,7 +44,7 @@ where
     T: ArrowPrimitiveType + Send,
     T::Native: ArrowNativeTypeOp,
 {
-    // The last value of the order, so that the first one seen takes its place.
+    // Each starts at the far end of the order, so that the first value seen takes its place.
     if maximum {
         let keep = |kept: &mut T::Native, value: T::Native| {
             if value.is_gt(*kept) {
