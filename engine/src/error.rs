@@ -150,7 +150,9 @@ impl Error {
         Self::new(kind, message).caused_by(error)
     }
 
-    fn copy(&self) -> Self {
+    /// The same error once more, its cause as text.
+    #[must_use]
+    pub fn copy(&self) -> Self {
         let Inner { kind, message, context, source } = self.0.as_ref();
         let copy = Self(Box::new(Inner {
             kind: *kind,

@@ -4,10 +4,24 @@
 //! cluster optimises a plan on the client and again on the scheduler.
 
 mod dense_reduction;
+mod lowering;
+mod marker;
+mod restate;
 
 use std::sync::Arc;
 
-use datafusion::optimizer::OptimizerRule;
+use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
+
+pub use marker::marker;
+pub(crate) use restate::unqualified;
+
+/// The analyzer rules, to run after DataFusion's own.
+pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![
+        // After types are known, and before the optimizer could evaluate or move a call.
+        Arc::new(lowering::Lowering),
+    ]
+}
 
 /// The optimizer rules, to run after DataFusion's own.
 pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {

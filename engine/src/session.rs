@@ -80,6 +80,9 @@ impl Session {
             .with_config(config)
             .with_runtime_env(runtime(registry, options)?)
             .with_default_features();
+        for rule in crate::rewrite::analyzer_rules() {
+            builder = builder.with_analyzer_rule(rule);
+        }
         for rule in crate::rewrite::optimizer_rules() {
             builder = builder.with_optimizer_rule(rule);
         }

@@ -1,6 +1,7 @@
 //! The one place that names every crate: formats and functions come together in a session.
 
 use almagest_engine::registry::Registry;
+use almagest_engine::rewrite::marker as array_marker;
 use almagest_engine::{Result, Session, SessionOptions};
 
 /// A session with everything Almagest has.
@@ -13,6 +14,9 @@ pub fn session(options: &SessionOptions) -> Result<Session> {
     let session = Session::try_new(&registry, options)?;
     for function in almagest_udfs::scalar_functions()? {
         session.context().register_udf(function);
+    }
+    for function in almagest_udfs::array_functions() {
+        session.context().register_udf(array_marker(function)?);
     }
     for function in almagest_udfs::aggregate_functions()? {
         session.context().register_udaf(function);

@@ -24,6 +24,16 @@ pub fn statistics(
     section("Statistical Functions", description, syntax, example, answer)
 }
 
+/// The description of a function of arrays.
+pub fn array(
+    description: &str,
+    syntax: &str,
+    example: &str,
+    answer: &str,
+) -> DocumentationBuilder {
+    section("Array Functions", description, syntax, example, answer)
+}
+
 fn section(
     label: &'static str,
     description: &str,

@@ -3,6 +3,7 @@
 //!
 //! This crate knows no file format and no table.
 
+mod array;
 mod catalog;
 mod constant;
 mod documentation;
@@ -11,6 +12,7 @@ mod stats;
 
 use std::sync::Arc;
 
+use almagest_engine::array::ArrayDefinition;
 use datafusion::error::Result;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::optimizer::OptimizerRule;
@@ -37,6 +39,11 @@ pub fn aggregate_functions() -> Result<Vec<AggregateUDF>> {
         stats::sigma_clipped_median::udaf()?,
         stats::sigma_clipped_stddev::udaf()?,
     ])
+}
+
+/// Every function of arrays.
+pub fn array_functions() -> Vec<Arc<dyn ArrayDefinition>> {
+    array::definitions()
 }
 
 /// Rules of the logical optimizer that know these functions, to be appended to DataFusion's.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use almagest_engine::array::{
-    ArrayMeta, ArraySource, Block, Fetched, Grid, ReadCounters, Region, Storage, chunks_of,
+    ArrayMeta, ArraySource, Block, Fetched, Grid, ReadContext, Region, Storage, chunks_of,
 };
 use almagest_engine::{Error, Result};
 use async_trait::async_trait;
@@ -34,6 +34,9 @@ use super::storage::FileBytes;
 
 /// A decoded chunk larger than this is refused.
 const CHUNK_BYTES_MAX: u64 = 1 << 30;
+/// Chunks stored as they are are read whole up to this size where several boxes need parts of them:
+/// columns at a chunk's side lie in as many short runs as the chunk has rows.
+const PLAIN_CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// Elements of a box in which contiguous data are read.
 const RUN_ELEMENTS: u64 = 256 * 1024;
 /// A flag of layout messages of version 4: chunks cut at the array's end have no filters.
@@ -245,20 +248,30 @@ impl ArraySource for Hdf5Array {
         self.location.clone()
     }
 
-    async fn fetch(&self, region: &Region) -> Result<Fetched> {
+    fn is_remote(&self) -> bool {
+        self.stored.file.is_remote()
+    }
+
+    fn decodes_whole_chunks(&self, _: &Region) -> bool {
+        let Place::Chunked { pipeline, .. } = &self.stored.place else { return false };
+        !pipeline.is_empty() || pieces::chunk_bytes(&self.stored) <= PLAIN_CHUNK_BYTES_MAX
+    }
+
+    async fn fetch(&self, region: &Region, _: &ReadContext) -> Result<Fetched> {
         if !self.stored.file.is_remote() {
             return Ok(Fetched::default());
         }
         let ranges: Vec<Range<u64>> = pieces::ranges(&self.stored, region)?;
         let found = self.stored.file.fetch(&ranges).await;
-        Ok(Fetched(found.map_err(|error| error.with("array", &self.location))?))
+        let bytes = found.map_err(|error| error.with("array", &self.location))?;
+        Ok(Fetched { bytes, ..Fetched::default() })
     }
 
-    fn decode(&self, region: &Region, fetched: Fetched, counters: &ReadCounters) -> Result<Block> {
+    fn decode(&self, region: &Region, fetched: Fetched, context: &ReadContext) -> Result<Block> {
         let place = |error: Error| error.with("array", &self.location);
         let count = region.element_count() as usize;
-        let reader = Reader::new(&self.stored, fetched.0);
-        let bytes = reader.read(region, counters).map_err(place)?;
+        let reader = Reader::new(&self.stored, fetched.bytes);
+        let bytes = reader.read(region, &context.counters).map_err(place)?;
         let values = super::convert::to_arrow(&self.element, bytes, count).map_err(place)?;
         Block::try_new(region.clone(), values)
     }

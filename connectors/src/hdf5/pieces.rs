@@ -98,7 +98,7 @@ fn each_piece<'a>(
     }
 }
 
-fn chunk_bytes(stored: &Stored) -> u64 {
+pub fn chunk_bytes(stored: &Stored) -> u64 {
     stored.grid.chunk_shape().iter().product::<u64>() * stored.element_bytes as u64
 }
 

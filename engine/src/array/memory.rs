@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, PrimitiveArray};
 use arrow::datatypes::ArrowPrimitiveType;
 use ndarray::ArrayD;
 
-use super::{ArrayMeta, ArraySource, Block, Fetched, ReadCounters, Region, Storage};
+use super::{ArrayMeta, ArraySource, Block, Fetched, ReadContext, Region, Storage};
 use crate::{Error, Result};
 
 /// Elements of one block, about.
@@ -93,9 +93,11 @@ impl ArraySource for MemoryArray {
         "array in memory".into()
     }
 
-    fn decode(&self, region: &Region, _: Fetched, counters: &ReadCounters) -> Result<Block> {
+    fn decode(&self, region: &Region, _: Fetched, context: &ReadContext) -> Result<Block> {
         let block = self.whole.crop(region)?;
-        counters.chunk(0, block.values().to_data().get_slice_memory_size().unwrap_or(0) as u64);
+        context
+            .counters
+            .chunk(0, block.values().to_data().get_slice_memory_size().unwrap_or(0) as u64);
         Ok(block)
     }
 }

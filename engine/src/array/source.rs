@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Block, Grid, Region};
+use super::{Block, Grid, ReadContext, Region};
 use crate::Result;
 
 /// What is known about an array before any element is read.
@@ -63,6 +63,8 @@ pub struct ReadCounters {
     pub read_bytes: AtomicU64,
     /// Bytes of elements that came out of the decoders.
     pub decoded_bytes: AtomicU64,
+    /// Chunks that were found decoded already.
+    pub cache_hits: AtomicU64,
 }
 
 impl ReadCounters {
@@ -72,13 +74,24 @@ impl ReadCounters {
         self.read_bytes.fetch_add(read_bytes, Ordering::Relaxed);
         self.decoded_bytes.fetch_add(decoded_bytes, Ordering::Relaxed);
     }
+
+    /// Counts one chunk that was found decoded.
+    pub fn hit(&self) {
+        self.cache_hits.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
-/// Stored bytes that [`ArraySource::fetch`] brought for [`ArraySource::decode`]. What each entry is
-/// concerns the source alone; a source that reads local files may leave it empty and read while it
-/// decodes.
+/// What [`ArraySource::fetch`] brought for [`ArraySource::decode`]. A source that reads local files
+/// leaves it empty and reads while it decodes.
 #[derive(Debug, Default)]
-pub struct Fetched(pub Vec<Bytes>);
+pub struct Fetched {
+    /// Stored bytes; what each entry is concerns the source alone.
+    pub bytes: Vec<Bytes>,
+    /// What was brought for the arrays that an array is computed from.
+    pub parts: Vec<Fetched>,
+    /// A chunk that was found decoded.
+    pub block: Option<Block>,
+}
 
 /// One stored array: metadata, and elements by region.
 ///
@@ -108,9 +121,32 @@ pub trait ArraySource: Debug + Send + Sync {
     ///
     /// # Errors
     /// `Unreachable`, `NotFound`.
-    async fn fetch(&self, region: &Region) -> Result<Fetched> {
-        let _ = region;
+    async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {
+        let _ = (region, context);
         Ok(Fetched::default())
+    }
+
+    /// Whether [`ArraySource::fetch`] has anything to do.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Whether decoding a part of a chunk costs as much as decoding all of it, for the chunks under
+    /// `region`. Such chunks are kept where several boxes need them.
+    fn decodes_whole_chunks(&self, region: &Region) -> bool {
+        let _ = region;
+        false
+    }
+
+    /// Whether more than `region` of some stored array is read for `region` of this one.
+    fn reads_more_than(&self, region: &Region) -> bool {
+        let _ = region;
+        false
+    }
+
+    /// Bytes held at once while `region` is decoded, about.
+    fn working_bytes(&self, region: &Region) -> u64 {
+        region.element_count() * self.meta().data_type.primitive_width().unwrap_or(16) as u64
     }
 
     /// The elements of `region`, which lies inside the array. Runs on a thread for computing, and
@@ -118,5 +154,5 @@ pub trait ArraySource: Debug + Send + Sync {
     ///
     /// # Errors
     /// `DataInvalid`, `Unsupported`, `Exhausted`, with file, array and chunk.
-    fn decode(&self, region: &Region, fetched: Fetched, counters: &ReadCounters) -> Result<Block>;
+    fn decode(&self, region: &Region, fetched: Fetched, context: &ReadContext) -> Result<Block>;
 }

@@ -34,6 +34,8 @@ pub struct ArrayTable {
     name: String,
     dims: Vec<String>,
     variables: Vec<Arc<dyn ArraySource>>,
+    /// The calls whose values the last variables are.
+    derived: Vec<Expr>,
     schema: SchemaRef,
     box_bytes: u64,
 }
@@ -86,6 +88,7 @@ impl ArrayTable {
             name: name.into(),
             dims: first.dims,
             variables: variables.into_iter().map(|(_, source)| source).collect(),
+            derived: vec![],
             schema: Arc::new(Schema::new(fields)),
             box_bytes: BOX_BYTES,
         })
@@ -124,6 +127,46 @@ impl ArrayTable {
     pub fn variables(&self) -> impl Iterator<Item = (&str, &Arc<dyn ArraySource>)> {
         let fields = self.schema.fields().iter().skip(self.dims.len());
         fields.map(|field| field.name().as_str()).zip(&self.variables)
+    }
+
+    /// The variable in the column `name`.
+    pub(super) fn variable(&self, name: &str) -> Option<&Arc<dyn ArraySource>> {
+        self.variables().find(|(known, _)| *known == name).map(|(_, source)| source)
+    }
+
+    /// Variable number `index`.
+    pub(super) fn variable_at(&self, index: usize) -> &Arc<dyn ArraySource> {
+        &self.variables[index]
+    }
+
+    /// The columns, dimensions first.
+    pub(super) fn arrow_schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The name of column number `index`.
+    pub fn column_name(&self, index: usize) -> &str {
+        self.schema.field(index).name()
+    }
+
+    /// The column that holds the value of `call`, if one does.
+    pub(super) fn derived_column(&self, call: &Expr) -> Option<usize> {
+        let place = self.derived.iter().position(|known| known == call)?;
+        Some(self.schema.fields().len() - self.derived.len() + place)
+    }
+
+    /// Adds a column of the value of `call`; gives its number.
+    pub(super) fn add_derived(&mut self, call: Expr, array: Arc<dyn ArraySource>) -> usize {
+        let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
+        let mut name = call.schema_name().to_string();
+        while self.schema.field_with_name(&name).is_ok() {
+            name.push('\'');
+        }
+        fields.push(Arc::new(Field::new(name, array.meta().data_type.clone(), true)));
+        self.schema = Arc::new(Schema::new(fields));
+        self.variables.push(array);
+        self.derived.push(call);
+        self.schema.fields().len() - 1
     }
 
     fn column(&self, index: usize) -> ArrayColumn {

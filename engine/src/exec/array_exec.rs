@@ -7,8 +7,8 @@
 //! slices the leaf below and numbers partitions anew in every task.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
@@ -16,7 +16,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::error::{DataFusionError, Result as DfResult};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -30,11 +30,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::array_scan::{ArrayColumn, ArrayScan, Output};
 use super::compute_threads::ComputeThreads;
 use super::read_box::Passing;
-use crate::array::{Fetched, ReadCounters, Region};
+use crate::array::{ChunkCache, Fetched, ReadContext, ReadCounters, Region};
 use crate::{Error, Result};
 
 /// Boxes whose stored bytes are fetched ahead of the one that is decoded, for each partition.
 const FETCHES_AHEAD: usize = 3;
+/// Decoded chunks are kept up to so many bytes.
+const CACHE_BYTES_MAX: usize = 256 << 20;
+/// Decoded chunks are kept up to this part of a session's memory limit.
+const CACHE_SHARE: usize = 4;
 /// Boxes that are pruned together.
 const PRUNED_TOGETHER: u64 = 1024;
 
@@ -46,6 +50,8 @@ pub struct ArrayExec {
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     boxes_done: Arc<AtomicU64>,
+    /// Shared by the partitions; made when the first of them runs.
+    cache: Arc<OnceLock<Option<Arc<ChunkCache>>>>,
 }
 
 impl ArrayExec {
@@ -59,7 +65,7 @@ impl ArrayExec {
             Boundedness::Bounded,
         ));
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { scan, input, properties, metrics, boxes_done: Arc::default() }
+        Self { scan, input, properties, metrics, boxes_done: Arc::default(), cache: Arc::default() }
     }
 
     /// How many read boxes are done, and how many there are.
@@ -167,6 +173,7 @@ impl ExecutionPlan for ArrayExec {
             boxes_done: Arc::clone(&self.boxes_done),
             threads,
             batch_rows: config.batch_size(),
+            cache: self.cache.get_or_init(|| self.chunk_cache(&context)).clone(),
             memory: consumer.register(context.memory_pool()),
         });
         let schema = Arc::clone(&self.scan.schema);
@@ -197,6 +204,22 @@ impl ExecutionPlan for ArrayExec {
 }
 
 impl ArrayExec {
+    /// A cache, if boxes read parts of the chunks of others.
+    fn chunk_cache(&self, context: &TaskContext) -> Option<Arc<ChunkCache>> {
+        let whole = Region::whole(self.scan.grid.chunk_shape());
+        let first = whole.intersect(&Region::whole(self.scan.grid.array_shape()))?;
+        if !self.scan.reads_more_than(&first) {
+            return None;
+        }
+        let pool = context.memory_pool();
+        let bytes_max = match pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => (bytes / CACHE_SHARE).min(CACHE_BYTES_MAX),
+            _ => CACHE_BYTES_MAX,
+        };
+        let consumer = MemoryConsumer::new(format!("chunks of {}", self.scan.name));
+        Some(Arc::new(ChunkCache::new(bytes_max, consumer.register(pool))))
+    }
+
     fn column_statistics(&self, column: usize) -> ColumnStatistics {
         let region = &self.scan.region;
         let ArrayColumn::Dimension(axis) = &self.scan.columns[column] else {
@@ -223,6 +246,7 @@ struct Meters {
     chunks_read: Count,
     bytes_read: Count,
     bytes_decoded: Count,
+    cache_hits: Count,
 }
 
 impl Meters {
@@ -234,15 +258,23 @@ impl Meters {
             chunks_read: counter("chunks_read"),
             bytes_read: counter("bytes_read"),
             bytes_decoded: counter("bytes_decoded"),
+            cache_hits: counter("cache_hits"),
         }
     }
 
-    fn add(&self, counters: ReadCounters, rows: usize) {
-        self.chunks_read.add(counters.chunk_count.into_inner() as usize);
-        self.bytes_read.add(counters.read_bytes.into_inner() as usize);
-        self.bytes_decoded.add(counters.decoded_bytes.into_inner() as usize);
+    fn add(&self, counters: &ReadCounters, rows: usize) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as usize;
+        self.chunks_read.add(count(&counters.chunk_count));
+        self.bytes_read.add(count(&counters.read_bytes));
+        self.bytes_decoded.add(count(&counters.decoded_bytes));
+        self.cache_hits.add(count(&counters.cache_hits));
         self.baseline.record_output(rows);
     }
+}
+
+/// Bytes that batches hold, those that they share counted each time.
+fn rows_bytes(batches: &[RecordBatch]) -> usize {
+    batches.iter().map(RecordBatch::get_array_memory_size).fold(0, usize::saturating_add)
 }
 
 /// What reads the boxes of one partition.
@@ -252,6 +284,7 @@ struct Reader {
     boxes_done: Arc<AtomicU64>,
     threads: Arc<ComputeThreads>,
     batch_rows: usize,
+    cache: Option<Arc<ChunkCache>>,
     memory: MemoryReservation,
 }
 
@@ -260,6 +293,7 @@ struct Fetching {
     region: Region,
     passing: Passing,
     fetched: Vec<Fetched>,
+    context: ReadContext,
 }
 
 fn read_all(
@@ -351,13 +385,12 @@ impl Reader {
             self.pruned();
             return Ok(None);
         }
+        let context = ReadContext::new(self.cache.clone());
         let mut fetched = vec![];
-        for column in &self.scan.columns {
-            if let ArrayColumn::Variable(source) = column {
-                fetched.push(source.fetch(&region).await?);
-            }
+        for (_, source) in self.scan.reading_order(&region).collect::<Vec<_>>() {
+            fetched.push(context.fetch(source, &region).await?);
         }
-        Ok(Some(Fetching { region, passing, fetched }))
+        Ok(Some(Fetching { region, passing, fetched, context }))
     }
 
     /// How many boxes are decoded at once: two where they are small, so that a thread never waits
@@ -373,20 +406,21 @@ impl Reader {
         self: &Arc<Self>,
         fetching: Fetching,
     ) -> DfResult<(Vec<RecordBatch>, MemoryReservation)> {
-        let Fetching { region, passing, fetched } = fetching;
+        let Fetching { region, passing, fetched, context } = fetching;
         let reader = Arc::clone(self);
         let read = self.threads.run(move || {
             let held = reader.memory.new_empty();
-            held.try_grow(reader.scan.bytes_of(&region))?;
-            let counters = ReadCounters::default();
+            held.try_grow(reader.scan.working_bytes(&region))?;
             let timer = reader.meters.baseline.elapsed_compute().timer();
             let batches =
-                reader.scan.read_box(&region, fetched, &passing, reader.batch_rows, &counters)?;
+                reader.scan.read_box(&region, fetched, &passing, reader.batch_rows, &context)?;
             timer.done();
             let rows = batches.iter().map(RecordBatch::num_rows).sum();
-            reader.meters.add(counters, rows);
-            if let Output::States(..) = reader.scan.output {
-                held.free();
+            reader.meters.add(&context.counters, rows);
+            drop(context);
+            match reader.scan.output {
+                Output::States(..) => drop(held.free()),
+                Output::Rows(_) => held.shrink(held.size() - held.size().min(rows_bytes(&batches))),
             }
             Ok((batches, held))
         });

@@ -138,6 +138,24 @@ impl ArrayScan {
         usize::try_from(region.element_count()).unwrap_or(usize::MAX).saturating_mul(width)
     }
 
+    /// Bytes held while a region is read, about.
+    pub fn working_bytes(&self, region: &Region) -> usize {
+        let bytes = |column: &ArrayColumn| match column {
+            ArrayColumn::Dimension(_) => region.element_count().saturating_mul(8),
+            ArrayColumn::Variable(source) => source.working_bytes(region),
+        };
+        let bytes = self.columns.iter().map(bytes).fold(0, u64::saturating_add);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Whether more than `region` of some array is read for it.
+    pub fn reads_more_than(&self, region: &Region) -> bool {
+        self.columns.iter().any(|column| match column {
+            ArrayColumn::Dimension(_) => false,
+            ArrayColumn::Variable(source) => source.reads_more_than(region),
+        })
+    }
+
     /// Whether every element of the region is produced.
     pub fn is_unfiltered(&self) -> bool {
         self.dimension_filter.is_none() && self.value_filter.is_none()

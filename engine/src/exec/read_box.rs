@@ -17,7 +17,7 @@ use datafusion::physical_expr::expressions::Column;
 
 use super::array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
 use super::reduce::{BoxStates, true_rows};
-use crate::array::{Fetched, ReadCounters, Region};
+use crate::array::{ArraySource, Fetched, ReadContext, Region, dimension_values};
 use crate::{Error, Result};
 
 /// Elements of a part of a box on which expressions are evaluated: its columns fit a near cache.
@@ -54,6 +54,22 @@ impl ArrayScan {
         })
     }
 
+    /// The variables with their columns, those first that read more than the box: what they read
+    /// serves the others too.
+    pub fn reading_order(
+        &self,
+        region: &Region,
+    ) -> impl Iterator<Item = (usize, &Arc<dyn ArraySource>)> {
+        let variables = || {
+            self.columns.iter().enumerate().filter_map(|(index, column)| match column {
+                ArrayColumn::Variable(source) => Some((index, source)),
+                ArrayColumn::Dimension(_) => None,
+            })
+        };
+        let wide = variables().filter(|(_, source)| source.reads_more_than(region));
+        wide.chain(variables().filter(|(_, source)| !source.reads_more_than(region)))
+    }
+
     /// The record batches of a box, of at most `rows_max` rows each.
     ///
     /// # Errors
@@ -64,18 +80,12 @@ impl ArrayScan {
         fetched: Vec<Fetched>,
         passing: &Passing,
         rows_max: usize,
-        counters: &ReadCounters,
+        context: &ReadContext,
     ) -> DfResult<Vec<RecordBatch>> {
-        let mut fetched = fetched.into_iter();
-        let mut blocks: Vec<Option<ArrayRef>> = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            blocks.push(match column {
-                ArrayColumn::Dimension(_) => None,
-                ArrayColumn::Variable(source) => {
-                    let bytes = fetched.next().unwrap_or_default();
-                    Some(Arc::clone(source.decode(region, bytes, counters)?.values()))
-                }
-            });
+        let mut blocks: Vec<Option<ArrayRef>> = vec![None; self.columns.len()];
+        for ((index, source), fetched) in self.reading_order(region).zip(fetched) {
+            let block = context.read(source, region, fetched)?;
+            blocks[index] = Some(Arc::clone(block.values()));
         }
         let mut sink = match &self.output {
             Output::Rows(columns) => Sink::Rows { columns, batches: vec![] },
@@ -233,22 +243,6 @@ fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> DfResult<Re
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options);
     Ok(batch.map_err(|cause| Error::bug("a block does not fit its scan").caused_by(cause))?)
-}
-
-fn dimension_values(region: &Region, axis: usize) -> ArrayRef {
-    let inner: u64 = region.shape()[axis + 1..].iter().product();
-    let outer: u64 = region.shape()[..axis].iter().product();
-    let mut values = Vec::with_capacity(region.element_count() as usize);
-    for _ in 0..outer {
-        if inner == 1 {
-            values.extend(region.range(axis).map(|index| index as i64));
-            continue;
-        }
-        for index in region.range(axis) {
-            values.extend(std::iter::repeat_n(index as i64, inner as usize));
-        }
-    }
-    Arc::new(Int64Array::from(values))
 }
 
 /// The indices on `axis` of the elements whose bit is set.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::catalog::{TableProvider, default_table_source::source_as_provider};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DfResult;
@@ -32,6 +32,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
+use super::restate::{restated, unqualified};
 use crate::catalog::{ArrayTable, ReducedArray, can_be_evaluated};
 use crate::exec::reduce::{
     GroupKey, MergeStates, Reduction, State, StateKind, TotalOrder, extreme_function, is_reducible,
@@ -189,23 +190,9 @@ impl Source {
     }
 }
 
-/// Replaces each column of `schema` in the expressions by the expression that stands for it.
+/// [`restated`] for several expressions.
 fn restate(expressions: Vec<Expr>, schema: &DFSchema, given: &[Expr]) -> DfResult<Vec<Expr>> {
-    let restated = expressions.into_iter().map(|expr| {
-        let changed = expr.transform_up(|part| match &part {
-            Expr::Column(column) => {
-                let index = schema.index_of_column(column)?;
-                Ok(Transformed::yes(given[index].clone()))
-            }
-            _ => Ok(Transformed::no(part)),
-        });
-        Ok(changed?.data)
-    });
-    restated.collect()
-}
-
-fn unqualified(expr: Expr) -> Expr {
-    datafusion::logical_expr::expr_rewriter::unnormalize_col(expr)
+    expressions.into_iter().map(|expr| restated(expr, schema, given)).collect()
 }
 
 /// A dimension, or a dimension divided by a positive constant.

@@ -1,7 +1,7 @@
 //! Every file is read back by the reader of this crate, whose own code this one shares nothing with.
 
 use almagest_engine::ErrorKind;
-use almagest_engine::array::{ReadCounters, Region};
+use almagest_engine::array::{ReadContext, Region};
 use almagest_engine::registry::Format;
 use arrow::array::ArrayRef;
 use arrow::compute::cast;
@@ -28,7 +28,7 @@ async fn read(path: &Path) -> Vec<(String, Vec<f64>)> {
     let values = arrays.into_iter().map(|(name, array)| {
         let array = array.unwrap();
         let whole = Region::whole(&array.meta().shape);
-        let block = array.decode(&whole, Default::default(), &ReadCounters::default()).unwrap();
+        let block = array.decode(&whole, Default::default(), &ReadContext::default()).unwrap();
         (name.trim_start_matches('/').to_string(), floats(block.values()))
     });
     values.collect()

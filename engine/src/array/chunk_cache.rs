@@ -1,0 +1,182 @@
+//! Decoded chunks that several boxes of a query read, each decoded once.
+//!
+//! In: a region of a stored array whose chunks can only be decoded whole. Out: its elements. The
+//! cache holds at most a number of bytes, which are counted in DataFusion's memory pool, and gives
+//! up the chunk that was not used for longest; where the pool has no room it holds nothing. A chunk
+//! that is being decoded is waited for, not decoded again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, make_array};
+use arrow::buffer::{Buffer, MutableBuffer};
+use datafusion::execution::memory_pool::MemoryReservation;
+use parking_lot::Mutex;
+
+use super::{ArraySource, Block, Fetched, ReadContext, Region, copy_box};
+use crate::{Error, Result};
+
+/// A cache of decoded chunks.
+#[derive(Debug)]
+pub struct ChunkCache {
+    bytes_max: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    slots: HashMap<Key, Slot>,
+    memory: MemoryReservation,
+    /// Counts reads, to tell which chunk was used last.
+    clock: u64,
+}
+
+/// The address of the source, which a slot keeps alive, and the chunk's ordinal.
+type Key = (usize, u64);
+
+#[derive(Debug)]
+struct Slot {
+    chunk: Arc<OnceLock<Result<Block, Arc<Error>>>>,
+    bytes: usize,
+    used: u64,
+    _source: Arc<dyn ArraySource>,
+}
+
+impl ChunkCache {
+    /// A cache of at most `bytes_max` bytes, taken from `memory`.
+    pub fn new(bytes_max: usize, memory: MemoryReservation) -> Self {
+        let held = Held { slots: HashMap::new(), memory, clock: 0 };
+        Self { bytes_max, held: Mutex::new(held) }
+    }
+
+    /// Brings the stored bytes of the chunks under `region` that are not held.
+    pub(super) async fn fetch(
+        &self,
+        source: &Arc<dyn ArraySource>,
+        region: &Region,
+        context: &ReadContext,
+    ) -> Result<Fetched> {
+        let grid = source.meta().grid();
+        let mut parts = vec![];
+        for (ordinal, chunk) in grid.chunks_touching(region) {
+            parts.push(match self.ready(source, ordinal) {
+                Some(block) => Fetched { block: Some(block), ..Fetched::default() },
+                None => source.fetch(&chunk, context).await?,
+            });
+        }
+        Ok(Fetched { parts, ..Fetched::default() })
+    }
+
+    /// The elements of `region`, from chunks that are held or decoded now.
+    pub(super) fn read(
+        &self,
+        source: &Arc<dyn ArraySource>,
+        region: &Region,
+        fetched: Fetched,
+        context: &ReadContext,
+    ) -> Result<Block> {
+        let grid = source.meta().grid();
+        let mut fetched = fetched.parts.into_iter();
+        let mut blocks = vec![];
+        for (ordinal, chunk) in grid.chunks_touching(region) {
+            let fetched = fetched.next().unwrap_or_default();
+            blocks.push(self.chunk(source, ordinal, &chunk, fetched, context)?);
+        }
+        joined(&blocks, region)
+    }
+
+    fn ready(&self, source: &Arc<dyn ArraySource>, ordinal: u64) -> Option<Block> {
+        let held = self.held.lock();
+        let slot = held.slots.get(&(address(source), ordinal))?;
+        slot.chunk.get().and_then(|chunk| chunk.as_ref().ok()).cloned()
+    }
+
+    fn chunk(
+        &self,
+        source: &Arc<dyn ArraySource>,
+        ordinal: u64,
+        region: &Region,
+        fetched: Fetched,
+        context: &ReadContext,
+    ) -> Result<Block> {
+        if let Some(block) = fetched.block {
+            context.counters.hit();
+            return Ok(block);
+        }
+        let Some(chunk) = self.slot(source, ordinal, region) else {
+            return source.decode(region, fetched, context);
+        };
+        let mut decoded = false;
+        let block = chunk.get_or_init(|| {
+            decoded = true;
+            source.decode(region, fetched, context).map_err(Arc::new)
+        });
+        if !decoded {
+            context.counters.hit();
+        }
+        block.clone().map_err(|error| error.copy())
+    }
+
+    /// Where a chunk is held, or room for it; `None` if there is no room.
+    fn slot(
+        &self,
+        source: &Arc<dyn ArraySource>,
+        ordinal: u64,
+        region: &Region,
+    ) -> Option<Arc<OnceLock<Result<Block, Arc<Error>>>>> {
+        let key = (address(source), ordinal);
+        let mut held = self.held.lock();
+        held.clock += 1;
+        let now = held.clock;
+        if let Some(slot) = held.slots.get_mut(&key) {
+            slot.used = now;
+            return Some(Arc::clone(&slot.chunk));
+        }
+        let width = source.meta().data_type.primitive_width()?;
+        let bytes = usize::try_from(region.element_count()).ok()?.checked_mul(width)?;
+        while held.memory.size() + bytes > self.bytes_max || held.memory.try_grow(bytes).is_err() {
+            let oldest =
+                held.slots.iter().min_by_key(|(_, slot)| slot.used).map(|(key, _)| *key)?;
+            let freed = held.slots.remove(&oldest)?.bytes;
+            held.memory.shrink(freed);
+        }
+        let chunk = Arc::new(OnceLock::new());
+        let slot =
+            Slot { chunk: Arc::clone(&chunk), bytes, used: now, _source: Arc::clone(source) };
+        held.slots.insert(key, slot);
+        Some(chunk)
+    }
+}
+
+fn address(source: &Arc<dyn ArraySource>) -> usize {
+    Arc::as_ptr(source).cast::<()>() as usize
+}
+
+/// The elements of `region` out of blocks that together cover it.
+fn joined(blocks: &[Block], region: &Region) -> Result<Block> {
+    if let [block] = blocks {
+        return block.crop(region);
+    }
+    let Some(first) = blocks.first() else {
+        return Err(Error::bug(format!("no chunks under region {region}")));
+    };
+    let data_type = first.values().data_type().clone();
+    let width = data_type.primitive_width();
+    let width = width.ok_or_else(|| Error::bug(format!("cached chunks of type {data_type}")))?;
+    let rows = region.element_count() as usize;
+    let mut out = MutableBuffer::from_len_zeroed(rows * width);
+    for block in blocks {
+        let Some(shared) = block.region().intersect(region) else { continue };
+        let data = block.values().to_data();
+        let from = &data.buffers()[0].as_slice()[data.offset() * width..];
+        let source = shared.relative_to(block.region().start());
+        let target = shared.relative_to(region.start());
+        copy_box(from, block.region().shape(), &source, &mut out, region.shape(), &target, width);
+    }
+    let data = arrow::array::ArrayData::builder(data_type)
+        .len(rows)
+        .add_buffer(Buffer::from(out))
+        .build()
+        .map_err(|cause| Error::bug("joining chunks failed").caused_by(cause))?;
+    Block::try_new(region.clone(), make_array(data))
+}

@@ -1,0 +1,76 @@
+//! What is shared by the reads of one read box: counters, blocks already read, the chunk cache.
+//!
+//! Every array is read through [`ReadContext::read`], so that an array that several functions of a
+//! query read is read once, and a stored chunk that lies under the halos of several boxes is
+//! decoded once.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{ArraySource, Block, ChunkCache, Fetched, ReadCounters, Region};
+use crate::Result;
+
+/// The reads of one read box.
+#[derive(Debug, Default)]
+pub struct ReadContext {
+    /// What reading has cost so far.
+    pub counters: ReadCounters,
+    cache: Option<Arc<ChunkCache>>,
+    /// Blocks that were read, with what they were read of.
+    read: Mutex<Vec<(Arc<dyn ArraySource>, Block)>>,
+}
+
+impl ReadContext {
+    /// A context whose reads go through `cache`, if there is one.
+    pub fn new(cache: Option<Arc<ChunkCache>>) -> Self {
+        Self { cache, ..Self::default() }
+    }
+
+    /// Brings what `region` of `source` needs from remote stores.
+    ///
+    /// # Errors
+    /// Those of [`ArraySource::fetch`].
+    pub async fn fetch(&self, source: &Arc<dyn ArraySource>, region: &Region) -> Result<Fetched> {
+        if !source.is_remote() {
+            return Ok(Fetched::default());
+        }
+        match self.cache_for(source, region) {
+            Some(cache) => cache.fetch(source, region, self).await,
+            None => source.fetch(region, self).await,
+        }
+    }
+
+    /// The elements of `region` of `source`.
+    ///
+    /// # Errors
+    /// Those of [`ArraySource::decode`].
+    pub fn read(
+        &self,
+        source: &Arc<dyn ArraySource>,
+        region: &Region,
+        fetched: Fetched,
+    ) -> Result<Block> {
+        if let Some(block) = self.already_read(source, region) {
+            return block.crop(region);
+        }
+        let block = match self.cache_for(source, region) {
+            Some(cache) => cache.read(source, region, fetched, self)?,
+            None => source.decode(region, fetched, self)?,
+        };
+        self.read.lock().push((Arc::clone(source), block.clone()));
+        Ok(block)
+    }
+
+    fn already_read(&self, source: &Arc<dyn ArraySource>, region: &Region) -> Option<Block> {
+        let read = self.read.lock();
+        let found = read
+            .iter()
+            .find(|(seen, block)| Arc::ptr_eq(seen, source) && block.region().contains(region));
+        found.map(|(_, block)| block.clone())
+    }
+
+    fn cache_for(&self, source: &Arc<dyn ArraySource>, region: &Region) -> Option<&ChunkCache> {
+        self.cache.as_deref().filter(|_| source.decodes_whole_chunks(region))
+    }
+}

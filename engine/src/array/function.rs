@@ -1,0 +1,146 @@
+//! A function of arrays, and the lazy array that it gives.
+//!
+//! A function says what it needs of its inputs for a region of its output ([`ArrayFunction::
+//! footprint`]) and computes that region from it. Nothing else is known of it: any slice of any
+//! chain of functions is pushed to the stored arrays by asking each for its footprint, and nothing
+//! whole is ever built. Not here: SQL's names and arguments ([`super::call`]).
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use async_trait::async_trait;
+
+use super::{ArrayMeta, ArraySource, Block, Fetched, ReadContext, Region, Storage, Window};
+use crate::{Error, Result};
+
+/// A function from arrays to an array.
+pub trait ArrayFunction: fmt::Debug + fmt::Display + Send + Sync {
+    /// What the function gives for arrays like these.
+    ///
+    /// # Errors
+    /// `Plan` if it takes no such arrays.
+    fn output(&self, inputs: &[&ArrayMeta]) -> Result<ArrayMeta>;
+
+    /// What `region` of the output needs of input number `input`, which is the array `meta`.
+    fn footprint(&self, region: &Region, input: usize, meta: &ArrayMeta) -> Window;
+
+    /// The elements of `region`, row-major, from the windows that [`ArrayFunction::footprint`]
+    /// named, row-major each. The same bits come out however the output is cut into regions.
+    ///
+    /// # Errors
+    /// Those of the function.
+    fn compute(&self, region: &Region, inputs: &[ArrayRef]) -> Result<ArrayRef>;
+}
+
+/// The array that a function makes of others, computed where it is read.
+#[derive(Debug)]
+pub struct Derived {
+    function: Arc<dyn ArrayFunction>,
+    inputs: Vec<Arc<dyn ArraySource>>,
+    meta: ArrayMeta,
+}
+
+impl Derived {
+    /// The array that `function` makes of `inputs`.
+    ///
+    /// # Errors
+    /// Those of [`ArrayFunction::output`].
+    pub fn try_new(
+        function: Arc<dyn ArrayFunction>,
+        inputs: Vec<Arc<dyn ArraySource>>,
+    ) -> Result<Arc<dyn ArraySource>> {
+        let metas: Vec<&ArrayMeta> = inputs.iter().map(|input| input.meta()).collect();
+        let meta = function.output(&metas)?;
+        Ok(Arc::new(Self { function, inputs, meta }))
+    }
+
+    /// For each input what is read of it: how the window lies in it.
+    fn placed(
+        &self,
+        region: &Region,
+    ) -> impl Iterator<Item = (&Arc<dyn ArraySource>, super::Placed)> {
+        self.inputs.iter().enumerate().map(|(number, input)| {
+            let meta = input.meta();
+            (input, self.function.footprint(region, number, meta).in_array(&meta.shape))
+        })
+    }
+}
+
+#[async_trait]
+impl ArraySource for Derived {
+    fn meta(&self) -> &ArrayMeta {
+        &self.meta
+    }
+
+    fn storage(&self) -> Storage {
+        let width = self.meta.data_type.primitive_width().unwrap_or(1) as u64;
+        Storage {
+            stored_type: self.meta.data_type.to_string(),
+            layout: "computed".into(),
+            compression: String::new(),
+            raw_bytes: self.meta.element_count() * width,
+            stored_bytes: Some(0),
+        }
+    }
+
+    fn location(&self) -> String {
+        let inputs: Vec<String> = self.inputs.iter().map(|input| input.location()).collect();
+        format!("{} of {}", self.function, inputs.join(", "))
+    }
+
+    fn is_remote(&self) -> bool {
+        self.inputs.iter().any(|input| input.is_remote())
+    }
+
+    fn reads_more_than(&self, region: &Region) -> bool {
+        self.placed(region).any(|(input, placed)| {
+            let regions = placed.regions();
+            regions.len() != 1 || regions[0] != *region || input.reads_more_than(&regions[0])
+        })
+    }
+
+    fn working_bytes(&self, region: &Region) -> u64 {
+        let width = self.meta.data_type.primitive_width().unwrap_or(16) as u64;
+        let inputs = self.placed(region).map(|(input, placed)| {
+            placed.regions().iter().map(|part| input.working_bytes(part)).sum::<u64>()
+        });
+        region.element_count() * width + inputs.sum::<u64>()
+    }
+
+    async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {
+        let wanted: Vec<_> = self
+            .placed(region)
+            .flat_map(|(input, placed)| {
+                placed.regions().into_iter().map(move |part| (Arc::clone(input), part))
+            })
+            .collect();
+        let mut parts = Vec::with_capacity(wanted.len());
+        for (input, part) in wanted {
+            parts.push(context.fetch(&input, &part).await?);
+        }
+        Ok(Fetched { parts, ..Fetched::default() })
+    }
+
+    fn decode(&self, region: &Region, fetched: Fetched, context: &ReadContext) -> Result<Block> {
+        let mut fetched = fetched.parts.into_iter();
+        let mut windows = Vec::with_capacity(self.inputs.len());
+        for (input, placed) in self.placed(region) {
+            let mut blocks = vec![];
+            for part in placed.regions() {
+                blocks.push(context.read(input, &part, fetched.next().unwrap_or_default())?);
+            }
+            windows.push(placed.gather(&blocks, &input.meta().data_type)?);
+        }
+        let values = self.function.compute(region, &windows)?;
+        if *values.data_type() != self.meta.data_type {
+            return Err(Error::bug(format!(
+                "{} gave {}, not {}",
+                self.function,
+                values.data_type(),
+                self.meta.data_type
+            )));
+        }
+        Block::try_new(region.clone(), values)
+    }
+}

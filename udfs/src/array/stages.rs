@@ -1,0 +1,4 @@
+//! The parts of which array functions are composed, one file each.
+
+pub mod correlate1d;
+pub mod convert;
