@@ -30,9 +30,30 @@ pub fn correlate1d<T: Element>(
     vectorised(
         #[inline(always)]
         || match symmetry(weights) {
-            Symmetry::Even => correlate_lines(input, axis, weights, &mut output, sum_even),
-            Symmetry::Odd => correlate_lines(input, axis, weights, &mut output, sum_odd),
-            Symmetry::None => correlate_lines(input, axis, weights, &mut output, sum_plain),
+            Symmetry::Even => correlate_lines(
+                input,
+                axis,
+                weights,
+                &mut output,
+                #[inline(always)]
+                |values, stride| sum_even(values, stride, weights),
+            ),
+            Symmetry::Odd => correlate_lines(
+                input,
+                axis,
+                weights,
+                &mut output,
+                #[inline(always)]
+                |values, stride| sum_odd(values, stride, weights),
+            ),
+            Symmetry::None => correlate_lines(
+                input,
+                axis,
+                weights,
+                &mut output,
+                #[inline(always)]
+                |values, stride| sum_plain(values, stride, weights),
+            ),
         },
     );
     output
@@ -65,21 +86,32 @@ fn correlate_lines<T: Element>(
     axis: Axis,
     weights: &[f64],
     output: &mut [T],
-    sum: impl Fn(&[f64], usize, &[f64]) -> [f64; LANES],
+    sum: impl Fn(&[f64], usize) -> [f64; LANES],
 ) {
-    for_each_strip(input, axis, weights.len(), T::to_double, |strip: Strip<'_, f64>| {
-        // Room for the last lanes of a row, which are computed and not used.
-        strip.values.resize(strip.values.len() + LANES, 0.0);
-        let (values, stride) = (&strip.values[..], strip.stride);
-        strip.rows(output, |first, row| {
-            for (step, lanes) in row.chunks_mut(LANES).enumerate() {
-                let sums = sum(&values[first + step * LANES..], stride, weights);
-                for (out, sum) in lanes.iter_mut().zip(sums) {
-                    *out = T::from_double(sum);
-                }
-            }
-        });
-    });
+    for_each_strip(
+        input,
+        axis,
+        weights.len(),
+        T::to_double,
+        #[inline(always)]
+        |strip: Strip<'_, f64>| {
+            // Room for the last lanes of a row, which are computed and not used.
+            strip.values.resize(strip.values.len() + LANES, 0.0);
+            let (values, stride) = (&strip.values[..], strip.stride);
+            strip.rows(
+                output,
+                #[inline(always)]
+                |first, row| {
+                    for (step, lanes) in row.chunks_mut(LANES).enumerate() {
+                        let sums = sum(&values[first + step * LANES..], stride);
+                        for (out, sum) in lanes.iter_mut().zip(sums) {
+                            *out = T::from_double(sum);
+                        }
+                    }
+                },
+            );
+        },
+    );
 }
 
 /// The elements of [`LANES`] windows at one place of the window.
@@ -93,7 +125,8 @@ fn lanes(values: &[f64], place: usize) -> [f64; LANES] {
 #[inline(always)]
 fn sum_plain(values: &[f64], stride: usize, weights: &[f64]) -> [f64; LANES] {
     let last = weights.len() - 1;
-    let mut sums = lanes(values, last * stride).map(|value| value * weights[last]);
+    let mut sums = lanes(values, last * stride);
+    sums.iter_mut().for_each(|sum| *sum *= weights[last]);
     for (place, weight) in weights[..last].iter().enumerate() {
         let values = lanes(values, place * stride);
         for (sum, value) in sums.iter_mut().zip(values) {
@@ -105,12 +138,24 @@ fn sum_plain(values: &[f64], stride: usize, weights: &[f64]) -> [f64; LANES] {
 
 #[inline(always)]
 fn sum_even(values: &[f64], stride: usize, weights: &[f64]) -> [f64; LANES] {
-    sum_folded(values, stride, weights, |left, right| left + right)
+    sum_folded(
+        values,
+        stride,
+        weights,
+        #[inline(always)]
+        |left, right| left + right,
+    )
 }
 
 #[inline(always)]
 fn sum_odd(values: &[f64], stride: usize, weights: &[f64]) -> [f64; LANES] {
-    sum_folded(values, stride, weights, |left, right| left - right)
+    sum_folded(
+        values,
+        stride,
+        weights,
+        #[inline(always)]
+        |left, right| left - right,
+    )
 }
 
 #[inline(always)]
@@ -121,7 +166,8 @@ fn sum_folded(
     fold: impl Fn(f64, f64) -> f64,
 ) -> [f64; LANES] {
     let half = weights.len() / 2;
-    let mut sums = lanes(values, half * stride).map(|value| value * weights[half]);
+    let mut sums = lanes(values, half * stride);
+    sums.iter_mut().for_each(|sum| *sum *= weights[half]);
     for (place, weight) in weights[..half].iter().enumerate() {
         let left = lanes(values, place * stride);
         let right = lanes(values, (2 * half - place) * stride);
@@ -158,14 +204,21 @@ pub fn correlate_nd<T: Element>(
         || {
             doubles.extend(input.iter().map(|value| value.to_double()));
             doubles.resize(input.len() + LANES, 0.0);
-            for_each_row(shape, kernel_shape, &mut output, |start, row| {
-                for (step, lanes) in row.chunks_mut(LANES).enumerate() {
-                    let sums = sum_offsets(&doubles[start + step * LANES..], &offsets, &weights);
-                    for (out, sum) in lanes.iter_mut().zip(sums) {
-                        *out = T::from_double(sum);
+            for_each_row(
+                shape,
+                kernel_shape,
+                &mut output,
+                #[inline(always)]
+                |start, row| {
+                    for (step, lanes) in row.chunks_mut(LANES).enumerate() {
+                        let sums =
+                            sum_offsets(&doubles[start + step * LANES..], &offsets, &weights);
+                        for (out, sum) in lanes.iter_mut().zip(sums) {
+                            *out = T::from_double(sum);
+                        }
                     }
-                }
-            });
+                },
+            );
         },
     );
     output

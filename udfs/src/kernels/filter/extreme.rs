@@ -60,25 +60,36 @@ fn extremes<T: Element>(
     better: impl Fn(T::Key, T::Key) -> T::Key,
 ) {
     let mut doubled = Vec::new();
-    for_each_strip(input, axis, size, key, |strip| {
-        let stride = strip.stride;
-        let mut width = 1;
-        while 2 * width <= size {
-            let farther = &strip.values[width * stride..];
-            doubled.clear();
-            let pairs = strip.values.iter().zip(farther);
-            doubled.extend(pairs.map(|(left, right)| better(*left, *right)));
-            std::mem::swap(strip.values, &mut doubled);
-            width *= 2;
-        }
-        let second = &strip.values[(size - width) * stride..];
-        strip.rows(output, |first, row| {
-            let pairs = strip.values[first..].iter().zip(&second[first..]);
-            for (out, (left, right)) in row.iter_mut().zip(pairs) {
-                *out = T::from_key(better(*left, *right));
+    for_each_strip(
+        input,
+        axis,
+        size,
+        key,
+        #[inline(always)]
+        |strip| {
+            let stride = strip.stride;
+            let mut width = 1;
+            while 2 * width <= size {
+                let farther = &strip.values[width * stride..];
+                doubled.clear();
+                let pairs = strip.values.iter().zip(farther);
+                doubled.extend(pairs.map(|(left, right)| better(*left, *right)));
+                std::mem::swap(strip.values, &mut doubled);
+                width *= 2;
             }
-        });
-    });
+            let second = &strip.values[(size - width) * stride..];
+            strip.rows(
+                output,
+                #[inline(always)]
+                |first, row| {
+                    let pairs = strip.values[first..].iter().zip(&second[first..]);
+                    for (out, (left, right)) in row.iter_mut().zip(pairs) {
+                        *out = T::from_key(better(*left, *right));
+                    }
+                },
+            );
+        },
+    );
 }
 
 /// The least, or greatest, element of each box of `window` elements; NaN if the box holds one.

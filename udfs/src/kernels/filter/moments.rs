@@ -61,11 +61,18 @@ pub fn moments_nd<T: Element>(
                 (value, deviation(value))
             }));
             for (axis, &size) in window.iter().enumerate().filter(|(_, size)| **size != 1) {
-                values = combine_axis(&values, &shape, axis, size, |left, right, counts, more| {
-                    let (left_count, right_count) = (counts as f64, more as f64);
-                    let share = right_count / (left_count + right_count);
-                    merged(left, right, share, box_count * left_count * share)
-                });
+                values = combine_axis(
+                    &values,
+                    &shape,
+                    axis,
+                    size,
+                    #[inline(always)]
+                    |left, right, counts, more| {
+                        let (left_count, right_count) = (counts as f64, more as f64);
+                        let share = right_count / (left_count + right_count);
+                        merged(left, right, share, box_count * left_count * share)
+                    },
+                );
                 shape[axis] = windows_count(shape[axis], size);
                 box_count *= size as f64;
             }
@@ -92,9 +99,14 @@ pub fn moments_nd_missing<T: Element>(
         #[inline(always)]
         || {
             for (axis, &size) in window.iter().enumerate().filter(|(_, size)| **size != 1) {
-                values = combine_axis(&values, &shape, axis, size, |left, right, _, _| {
-                    merged_counts(left, right)
-                });
+                values = combine_axis(
+                    &values,
+                    &shape,
+                    axis,
+                    size,
+                    #[inline(always)]
+                    |left, right, _, _| merged_counts(left, right),
+                );
                 shape[axis] = windows_count(shape[axis], size);
             }
         },
@@ -133,12 +145,17 @@ fn combine_axis<S: Copy + Default>(
         values,
         axis,
         size,
+        #[inline(always)]
         |value| value,
         |mut strip| {
             let combined = combine_windows(&mut strip, size, &mut buffers, &combine);
-            strip.rows(&mut output, |first, row| {
-                row.copy_from_slice(&combined[first..first + row.len()]);
-            });
+            strip.rows(
+                &mut output,
+                #[inline(always)]
+                |first, row| {
+                    row.copy_from_slice(&combined[first..first + row.len()]);
+                },
+            );
         },
     );
     output

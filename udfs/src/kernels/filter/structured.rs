@@ -61,22 +61,28 @@ fn extremes<T: Element>(
     let mut doubles: Vec<f64> = Vec::with_capacity(input.len() + LANES);
     doubles.extend(input.iter().map(|value| value.to_double()));
     doubles.resize(input.len() + LANES, 0.0);
-    for_each_row(shape, window, output, |start, row| {
-        for (step, lanes) in row.chunks_mut(LANES).enumerate() {
-            let values = &doubles[start + step * LANES..];
-            let mut found = [worst; LANES];
-            for (offset, height) in places {
-                let values = &values[*offset..*offset + LANES];
-                for (old, value) in found.iter_mut().zip(values) {
-                    let new = value + height;
-                    *old = if better(new, *old) || new.is_nan() { new } else { *old };
+    for_each_row(
+        shape,
+        window,
+        output,
+        #[inline(always)]
+        |start, row| {
+            for (step, lanes) in row.chunks_mut(LANES).enumerate() {
+                let values = &doubles[start + step * LANES..];
+                let mut found = [worst; LANES];
+                for (offset, height) in places {
+                    let values = &values[*offset..*offset + LANES];
+                    for (old, value) in found.iter_mut().zip(values) {
+                        let new = value + height;
+                        *old = if better(new, *old) || new.is_nan() { new } else { *old };
+                    }
+                }
+                for (out, value) in lanes.iter_mut().zip(found) {
+                    *out = T::from_double(value);
                 }
             }
-            for (out, value) in lanes.iter_mut().zip(found) {
-                *out = T::from_double(value);
-            }
-        }
-    });
+        },
+    );
 }
 
 #[cfg(test)]

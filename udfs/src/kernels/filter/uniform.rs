@@ -20,16 +20,31 @@ pub fn uniform1d<T: Element>(input: &[T], shape: &[usize], axis: usize, size: us
     vectorised(
         #[inline(always)]
         || {
-            for_each_strip(input, axis, size, T::to_double, |mut strip| {
-                let sums = combine_windows(&mut strip, size, &mut buffers, |left, right, _, _| {
-                    left + right
-                });
-                strip.rows(&mut output, |first, row| {
-                    for (out, sum) in row.iter_mut().zip(&sums[first..]) {
-                        *out = T::from_double(sum / divisor);
-                    }
-                });
-            });
+            for_each_strip(
+                input,
+                axis,
+                size,
+                T::to_double,
+                #[inline(always)]
+                |mut strip| {
+                    let sums = combine_windows(
+                        &mut strip,
+                        size,
+                        &mut buffers,
+                        #[inline(always)]
+                        |left, right, _, _| left + right,
+                    );
+                    strip.rows(
+                        &mut output,
+                        #[inline(always)]
+                        |first, row| {
+                            for (out, sum) in row.iter_mut().zip(&sums[first..]) {
+                                *out = T::from_double(sum / divisor);
+                            }
+                        },
+                    );
+                },
+            );
         },
     );
     output

@@ -28,9 +28,29 @@ pub(super) fn rank_small<T: Element>(
             keys.extend(input.iter().map(|value| value.key()));
             keys.resize(input.len() + LANES, T::Key::default());
             if let Ok(rows) = <&[usize; 3]>::try_from(columns.as_slice()) {
-                by_columns(&keys, shape, window, rows, &mut output, sort_3, median_3_by_3);
+                by_columns(
+                    &keys,
+                    shape,
+                    window,
+                    rows,
+                    &mut output,
+                    #[inline(always)]
+                    |keys| sort_3(keys),
+                    #[inline(always)]
+                    |rows| median_3_by_3(rows),
+                );
             } else if let Ok(rows) = <&[usize; 5]>::try_from(columns.as_slice()) {
-                by_columns(&keys, shape, window, rows, &mut output, sort_5, median_5_by_5);
+                by_columns(
+                    &keys,
+                    shape,
+                    window,
+                    rows,
+                    &mut output,
+                    #[inline(always)]
+                    |keys| sort_5(keys),
+                    #[inline(always)]
+                    |rows| median_5_by_5(rows),
+                );
             } else {
                 by_steps(&keys, shape, window, places, &steps, rank, &mut output);
             }
@@ -107,20 +127,26 @@ fn by_steps<T: Element>(
     output: &mut [T],
 ) {
     let mut lanes = vec![[T::Key::default(); LANES]; places.len()];
-    for_each_row(shape, window, output, |start, row| {
-        for (index, piece) in row.chunks_mut(LANES).enumerate() {
-            for (lane, place) in lanes.iter_mut().zip(places) {
-                let first = start + index * LANES + place;
-                lane.copy_from_slice(&keys[first..first + LANES]);
+    for_each_row(
+        shape,
+        window,
+        output,
+        #[inline(always)]
+        |start, row| {
+            for (index, piece) in row.chunks_mut(LANES).enumerate() {
+                for (lane, place) in lanes.iter_mut().zip(places) {
+                    let first = start + index * LANES + place;
+                    lane.copy_from_slice(&keys[first..first + LANES]);
+                }
+                for step in steps {
+                    compare(&mut lanes, *step);
+                }
+                for (out, key) in piece.iter_mut().zip(lanes[rank]) {
+                    *out = T::from_key(key);
+                }
             }
-            for step in steps {
-                compare(&mut lanes, *step);
-            }
-            for (out, key) in piece.iter_mut().zip(lanes[rank]) {
-                *out = T::from_key(key);
-            }
-        }
-    });
+        },
+    );
 }
 
 #[inline(always)]
@@ -147,35 +173,52 @@ fn by_columns<T: Element, const N: usize>(
     median: impl Fn([[T::Key; N]; N]) -> T::Key,
 ) {
     let mut columns: [Vec<T::Key>; N] = std::array::from_fn(|_| Vec::new());
-    for_each_row(shape, window, output, |start, row| {
-        let width = (row.len() + N - 1).next_multiple_of(LANES);
-        columns.iter_mut().for_each(|keys| keys.resize(width + LANES, T::Key::default()));
-        for first in (0..width).step_by(LANES) {
-            let from = rows.map(|place| &keys[start + place + first..][..LANES]);
-            let mut sorted = [[T::Key::default(); LANES]; N];
-            for lane in 0..LANES {
-                let column = sort(std::array::from_fn(|index| from[index][lane]));
-                for index in 0..N {
-                    sorted[index][lane] = column[index];
+    for_each_row(
+        shape,
+        window,
+        output,
+        #[inline(always)]
+        |start, row| {
+            let width = (row.len() + N - 1).next_multiple_of(LANES);
+            columns.iter_mut().for_each(|keys| keys.resize(width + LANES, T::Key::default()));
+            for first in (0..width).step_by(LANES) {
+                let from: [&[T::Key]; N] =
+                    std::array::from_fn(|index| &keys[start + rows[index] + first..][..LANES]);
+                let mut sorted = [[T::Key::default(); LANES]; N];
+                for lane in 0..LANES {
+                    let mut column = [T::Key::default(); N];
+                    for index in 0..N {
+                        column[index] = from[index][lane];
+                    }
+                    let column = sort(column);
+                    for index in 0..N {
+                        sorted[index][lane] = column[index];
+                    }
+                }
+                for (keys, sorted) in columns.iter_mut().zip(&sorted) {
+                    keys[first..first + LANES].copy_from_slice(sorted);
                 }
             }
-            for (keys, sorted) in columns.iter_mut().zip(&sorted) {
-                keys[first..first + LANES].copy_from_slice(sorted);
+            for (index, piece) in row.chunks_mut(LANES).enumerate() {
+                let from: [[&[T::Key]; N]; N] = std::array::from_fn(|rank| {
+                    std::array::from_fn(|column| &columns[rank][index * LANES + column..][..LANES])
+                });
+                let mut medians = [T::Key::default(); LANES];
+                for (lane, key) in medians.iter_mut().enumerate() {
+                    let mut square = [[T::Key::default(); N]; N];
+                    for rank in 0..N {
+                        for column in 0..N {
+                            square[rank][column] = from[rank][column][lane];
+                        }
+                    }
+                    *key = median(square);
+                }
+                for (out, key) in piece.iter_mut().zip(medians) {
+                    *out = T::from_key(key);
+                }
             }
-        }
-        for (index, piece) in row.chunks_mut(LANES).enumerate() {
-            let from: [[&[T::Key]; N]; N] = std::array::from_fn(|rank| {
-                std::array::from_fn(|column| &columns[rank][index * LANES + column..][..LANES])
-            });
-            let mut medians = [T::Key::default(); LANES];
-            for (lane, key) in medians.iter_mut().enumerate() {
-                *key = median(from.map(|columns| columns.map(|keys| keys[lane])));
-            }
-            for (out, key) in piece.iter_mut().zip(medians) {
-                *out = T::from_key(key);
-            }
-        }
-    });
+        },
+    );
 }
 
 /// Puts two of some keys in order.
@@ -225,7 +268,8 @@ fn median_3_by_3<K: Key>([least, middle, greatest]: [[K; 3]; 3]) -> K {
 /// a search that drops a key as soon as enough others are known to lie above or below it.
 #[inline(always)]
 fn median_5_by_5<K: Key>(rows: [[K; 5]; 5]) -> K {
-    let [a, b, c, d, e] = rows.map(sort_5);
+    let [a, b, c, d, e] = rows;
+    let (a, b, c, d, e) = (sort_5(a), sort_5(b), sort_5(c), sort_5(d), sort_5(e));
     let mut left = [a[3], a[4], b[2], b[3], b[4], c[1], c[2], c[3], d[0], d[1], d[2], e[0], e[1]];
     order(&mut left, 3, 6);
     order(&mut left, 3, 9);

@@ -63,12 +63,19 @@ pub(super) fn rank_sliding<T: Element>(
             #[inline(always)]
             || {
                 sorted.load(input, missing, shape, &area);
-                slide(&sorted, &lines, &ranks, &mut bits, |at, found| {
-                    if let Some(key) = found {
-                        output[at] = T::from_key(key);
-                        any[at] = true;
-                    }
-                });
+                slide(
+                    &sorted,
+                    &lines,
+                    &ranks,
+                    &mut bits,
+                    #[inline(always)]
+                    |at, found| {
+                        if let Some(key) = found {
+                            output[at] = T::from_key(key);
+                            any[at] = true;
+                        }
+                    },
+                );
             },
         );
     }
