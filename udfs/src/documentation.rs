@@ -25,12 +25,7 @@ pub fn statistics(
 }
 
 /// The description of a function of arrays.
-pub fn array(
-    description: &str,
-    syntax: &str,
-    example: &str,
-    answer: &str,
-) -> DocumentationBuilder {
+pub fn array(description: &str, syntax: &str, example: &str, answer: &str) -> DocumentationBuilder {
     section("Array Functions", description, syntax, example, answer)
 }
 

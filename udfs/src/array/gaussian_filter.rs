@@ -8,9 +8,9 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::Documentation;
 
 use super::stages::convert::{computed_type, converted};
-use super::stages::correlate1d::Correlate1d;
+use super::stages::correlate1d::correlated;
 use crate::documentation;
-use crate::kernels::filter::gaussian_taps;
+use crate::kernels::filter::gaussian_taps::{gaussian_radius, gaussian_taps};
 
 /// Standard deviations below this leave an axis as it is.
 const SIGMA_MIN: f64 = 1e-15;
@@ -72,7 +72,7 @@ impl ArrayDefinition for GaussianFilter {
             }
             let radius = match &radii {
                 Some(radii) => radii[place] as f64,
-                None => (truncate * sigma + 0.5).floor(),
+                None => gaussian_radius(sigma, truncate) as f64,
             };
             if !(0.0..=RADIUS_MAX).contains(&radius) || !(0..=ORDER_MAX).contains(&order) {
                 return Err(Error::plan(format!(
@@ -81,10 +81,8 @@ impl ArrayDefinition for GaussianFilter {
                 )));
             }
             let radius = radius as usize;
-            let mut weights = gaussian_taps(sigma, order as usize, radius);
-            weights.reverse(); // SciPy correlates with the kernel turned round
-            let stage = Correlate1d { axis: axes[place], weights, before: radius, boundary: boundaries[place] };
-            array = stage.of(array)?;
+            let weights = gaussian_taps(sigma, order as usize, radius);
+            array = correlated(array, axes[place], weights, radius, boundaries[place])?;
         }
         Ok(array)
     }

@@ -1,4 +1,5 @@
 //! The parts of which array functions are composed, one file each.
 
-pub mod correlate1d;
 pub mod convert;
+pub mod correlate1d;
+pub mod window_stage;

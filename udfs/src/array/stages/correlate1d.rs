@@ -1,0 +1,49 @@
+//! Correlation along one axis: the stage of which separable filters are chains.
+
+use std::fmt;
+use std::sync::Arc;
+
+use almagest_engine::Result;
+use almagest_engine::array::{ArraySource, Boundary};
+
+use super::window_stage::{Kernel, Reach, WindowStage};
+use crate::kernels::filter::correlate::correlate1d;
+use crate::kernels::filter::element::Element;
+
+/// The array correlated along `axis` with `weights`, of which `before` stand before the element.
+///
+/// # Errors
+/// `Plan` for elements that are no numbers.
+pub fn correlated(
+    value: Arc<dyn ArraySource>,
+    axis: usize,
+    weights: Vec<f64>,
+    before: usize,
+    boundary: Boundary,
+) -> Result<Arc<dyn ArraySource>> {
+    let reach = Reach { axis, before, after: weights.len() - 1 - before, boundary };
+    WindowStage::over(value, vec![reach], Correlate1d { axis, weights })
+}
+
+#[derive(Debug)]
+struct Correlate1d {
+    axis: usize,
+    weights: Vec<f64>,
+}
+
+impl fmt::Display for Correlate1d {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "correlation with {} weights along axis {}", self.weights.len(), self.axis)
+    }
+}
+
+impl Kernel for Correlate1d {
+    fn run<T: Element>(
+        &self,
+        values: &[T],
+        _: Option<&[bool]>,
+        shape: &[usize],
+    ) -> (Vec<T>, Option<Vec<bool>>) {
+        (correlate1d(values, shape, self.axis, &self.weights), None)
+    }
+}
