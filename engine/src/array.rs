@@ -23,7 +23,7 @@ pub use boundary::Boundary;
 pub use chunk_cache::ChunkCache;
 pub use context::ReadContext;
 pub use definition::ArrayDefinition;
-pub use expression::{Operand, dimension_values, expression_array};
+pub use expression::{Operand, Operands, dimension_values, expression_array};
 pub use function::{ArrayFunction, Derived};
 pub use grid::{Grid, unravel};
 pub use memory::{MemoryArray, chunks_of};

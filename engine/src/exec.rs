@@ -2,6 +2,7 @@
 
 mod array_exec;
 mod array_scan;
+mod block_aggregate;
 mod compute_threads;
 pub mod progress;
 mod read_box;
@@ -9,4 +10,5 @@ pub mod reduce;
 
 pub use array_exec::ArrayExec;
 pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
+pub use block_aggregate::BlockAggregate;
 pub use compute_threads::ComputeThreads;

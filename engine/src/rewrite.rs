@@ -3,10 +3,15 @@
 //! Every rule gives an ordinary plan over a table of ours, and running it twice changes nothing: a
 //! cluster optimises a plan on the client and again on the scheduler.
 
+mod block_windows;
+mod carry;
 mod dense_reduction;
+mod group_key;
 mod lowering;
 mod marker;
 mod restate;
+mod source;
+mod zip;
 
 use std::sync::Arc;
 
@@ -18,6 +23,10 @@ pub(crate) use restate::unqualified;
 /// The analyzer rules, to run after DataFusion's own.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
+        // First, so that functions may read columns of both sides of a join.
+        Arc::new(zip::Zip),
+        // Before functions are lowered, which may read the windows' results.
+        Arc::new(block_windows::BlockWindows),
         // After types are known, and before the optimizer could evaluate or move a call.
         Arc::new(lowering::Lowering),
     ]

@@ -22,13 +22,58 @@ pub enum Operand {
     Array(Arc<dyn ArraySource>),
 }
 
+/// Named columns over dimensions and arrays of one shape, of which the arrays are inputs of a
+/// function.
+#[derive(Debug)]
+pub struct Operands {
+    schema: SchemaRef,
+    /// For each column its axis, or `None` for the next input.
+    axes: Vec<Option<usize>>,
+}
+
+impl Operands {
+    /// These columns, and the arrays among them.
+    pub fn new(schema: SchemaRef, columns: Vec<Operand>) -> (Self, Vec<Arc<dyn ArraySource>>) {
+        let axes = columns.iter().map(|column| match column {
+            Operand::Dimension(axis) => Some(*axis),
+            Operand::Array(_) => None,
+        });
+        let axes = axes.collect();
+        let inputs = columns.into_iter().filter_map(|column| match column {
+            Operand::Dimension(_) => None,
+            Operand::Array(source) => Some(source),
+        });
+        (Self { schema, axes }, inputs.collect())
+    }
+
+    /// The fields of the columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The columns over a region, a row per element; `inputs` are the arrays' elements there.
+    ///
+    /// # Errors
+    /// `Bug` if the inputs do not fit.
+    pub fn rows(&self, region: &Region, inputs: &[ArrayRef]) -> Result<RecordBatch> {
+        let mut inputs = inputs.iter();
+        let columns = self.axes.iter().map(|axis| match axis {
+            Some(axis) => Ok(dimension_values(region, *axis)),
+            None => inputs.next().cloned().ok_or_else(|| Error::bug("an operand is missing")),
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let rows = region.element_count() as usize;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(|cause| Error::bug("blocks do not fit an expression").caused_by(cause))
+    }
+}
+
 /// The function that evaluates an expression.
 #[derive(Debug)]
 struct Expression {
     expr: Arc<dyn PhysicalExpr>,
-    schema: SchemaRef,
-    /// For each column its axis, or `None` for the next input.
-    axes: Vec<Option<usize>>,
+    operands: Operands,
     meta: ArrayMeta,
 }
 
@@ -47,16 +92,8 @@ pub fn expression_array(
         nullable: expr.nullable(&schema)?,
         ..like.clone()
     };
-    let axes = columns.iter().map(|column| match column {
-        Operand::Dimension(axis) => Some(*axis),
-        Operand::Array(_) => None,
-    });
-    let axes = axes.collect();
-    let inputs = columns.into_iter().filter_map(|column| match column {
-        Operand::Dimension(_) => None,
-        Operand::Array(source) => Some(source),
-    });
-    Derived::try_new(Arc::new(Expression { expr, schema, axes, meta }), inputs.collect())
+    let (operands, inputs) = Operands::new(schema, columns);
+    Derived::try_new(Arc::new(Expression { expr, operands, meta }), inputs)
 }
 
 impl fmt::Display for Expression {
@@ -75,17 +112,8 @@ impl ArrayFunction for Expression {
     }
 
     fn compute(&self, region: &Region, inputs: &[ArrayRef]) -> Result<ArrayRef> {
-        let mut inputs = inputs.iter();
-        let columns = self.axes.iter().map(|axis| match axis {
-            Some(axis) => Ok(dimension_values(region, *axis)),
-            None => inputs.next().cloned().ok_or_else(|| Error::bug("an operand is missing")),
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let rows = region.element_count() as usize;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(|cause| Error::bug("blocks do not fit an expression").caused_by(cause))?;
-        Ok(self.expr.evaluate(&batch)?.into_array(rows)?)
+        let rows = self.operands.rows(region, inputs)?;
+        Ok(self.expr.evaluate(&rows)?.into_array(rows.num_rows())?)
     }
 }
 

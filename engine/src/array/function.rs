@@ -25,6 +25,11 @@ pub trait ArrayFunction: fmt::Debug + fmt::Display + Send + Sync {
     /// What `region` of the output needs of input number `input`, which is the array `meta`.
     fn footprint(&self, region: &Region, input: usize, meta: &ArrayMeta) -> Window;
 
+    /// Boxes that are computed whole, however small a part of one is asked for.
+    fn cut_shape(&self) -> Option<Vec<u64>> {
+        None
+    }
+
     /// The elements of `region`, row-major, from the windows that [`ArrayFunction::footprint`]
     /// named, row-major each. The same bits come out however the output is cut into regions.
     ///
@@ -91,6 +96,13 @@ impl ArraySource for Derived {
 
     fn is_remote(&self) -> bool {
         self.inputs.iter().any(|input| input.is_remote())
+    }
+
+    fn cut_shape(&self) -> Option<Vec<u64>> {
+        let inputs = self.inputs.iter().filter_map(|input| input.cut_shape());
+        self.function.cut_shape().into_iter().chain(inputs).max_by_key(|shape| {
+            shape.iter().fold(1_u64, |product, length| product.saturating_mul(*length))
+        })
     }
 
     fn reads_more_than(&self, region: &Region) -> bool {

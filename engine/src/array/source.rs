@@ -144,6 +144,12 @@ pub trait ArraySource: Debug + Send + Sync {
         false
     }
 
+    /// Boxes, numbered from the array's start, that are computed whole however small a part of one
+    /// is asked for; the array is best read in such boxes.
+    fn cut_shape(&self) -> Option<Vec<u64>> {
+        None
+    }
+
     /// Bytes held at once while `region` is decoded, about.
     fn working_bytes(&self, region: &Region) -> u64 {
         region.element_count() * self.meta().data_type.primitive_width().unwrap_or(16) as u64

@@ -101,6 +101,11 @@ impl ArrayTable {
         self
     }
 
+    /// The table's name for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The dimensions' names, slowest first.
     pub fn dims(&self) -> &[String] {
         &self.dims
@@ -111,11 +116,24 @@ impl ArrayTable {
         &self.variables[0].meta().shape
     }
 
-    /// The grid in whose boxes the table is read: whole chunks of the first variable.
+    /// The grid in whose boxes the whole table is read.
     pub fn read_grid(&self) -> Grid {
-        let meta = self.variables[0].meta();
-        let width = meta.data_type.primitive_width().unwrap_or(8) as u64;
-        meta.grid().joined(self.box_bytes / width.max(1))
+        self.grid_of(&self.variables.iter().collect::<Vec<_>>())
+    }
+
+    /// The grid in whose boxes these variables are read: whole chunks of the first, and of the
+    /// others and whole blocks of computed ones where that makes no large boxes.
+    fn grid_of(&self, variables: &[&Arc<dyn ArraySource>]) -> Grid {
+        let first = variables.first().unwrap_or(&&self.variables[0]).meta();
+        let width = first.data_type.primitive_width().unwrap_or(8) as u64;
+        let mut chunk_shape = first.grid().chunk_shape().to_vec();
+        for variable in variables.iter().skip(1) {
+            align(&mut chunk_shape, &variable.meta().chunk_shape, &first.shape, false);
+        }
+        for cut_shape in variables.iter().filter_map(|variable| variable.cut_shape()) {
+            align(&mut chunk_shape, &cut_shape, &first.shape, true);
+        }
+        Grid::new(&first.shape, &chunk_shape).joined(self.box_bytes / width.max(1))
     }
 
     /// Whether the conditions do no more than cut a box out of the array.
@@ -142,6 +160,14 @@ impl ArrayTable {
     /// The columns, dimensions first.
     pub(super) fn arrow_schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Gives the dimensions these names.
+    pub(crate) fn set_dims(&mut self, dims: &[String]) {
+        let renamed = dims.iter().map(|dim| Arc::new(Field::new(dim, DataType::Int64, false)));
+        let rest = self.schema.fields().iter().skip(self.dims.len()).cloned();
+        self.schema = Arc::new(Schema::new(renamed.chain(rest).collect::<Vec<_>>()));
+        self.dims = dims.to_vec();
     }
 
     /// The name of column number `index`.
@@ -229,10 +255,12 @@ impl ArrayTable {
                 (Output::States(states, inputs), schema)
             }
         };
+        let read = chosen.iter().filter_map(|index| index.checked_sub(self.dims.len()));
+        let read: Vec<_> = read.map(|variable| &self.variables[variable]).collect();
         let scan = ArrayScan {
             name: self.name.clone(),
             region,
-            grid: self.read_grid(),
+            grid: self.grid_of(&read),
             columns: chosen.iter().map(|index| self.column(*index)).collect(),
             dims: self.dims.clone(),
             dimension_filter,
@@ -247,6 +275,30 @@ impl ArrayTable {
 
     fn is_about_dimensions(&self, condition: &Expr) -> bool {
         condition.column_refs().iter().all(|column| self.dims.contains(&column.name))
+    }
+}
+
+/// Elements of a box that holds whole chunks of several arrays.
+const ALIGNED_ELEMENTS_MAX: u64 = 4 << 20;
+
+/// Makes boxes of `shape` hold whole boxes of `other` too, or only those if that would make large
+/// ones and it is a must.
+fn align(shape: &mut [u64], other: &[u64], array_shape: &[u64], must: bool) {
+    let lcm = |one: u64, other: u64| {
+        let (mut a, mut b) = (one.max(1), other.max(1));
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        one.max(1) / a * other.max(1)
+    };
+    let axes = shape.iter().zip(other).zip(array_shape);
+    let both: Vec<u64> =
+        axes.map(|((one, other), length)| lcm(*one, *other).min((*length).max(1))).collect();
+    let elements = both.iter().fold(1_u64, |product, length| product.saturating_mul(*length));
+    if elements <= ALIGNED_ELEMENTS_MAX.max(other.iter().product()) {
+        shape.copy_from_slice(&both);
+    } else if must {
+        shape.copy_from_slice(other);
     }
 }
 

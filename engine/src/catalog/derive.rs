@@ -6,17 +6,21 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, WindowFunctionDefinition};
+use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::ArrayTable;
 use crate::array::{Arguments, ArrayDefinition, ArraySource, Operand, expression_array};
+use crate::exec::BlockAggregate;
+use crate::exec::reduce::GroupKey;
 use crate::{Error, Result};
 
 impl ArrayTable {
@@ -62,21 +66,66 @@ impl ArrayTable {
         {
             return Ok(Arc::clone(source));
         }
-        let schema = self.arrow_schema();
-        let named = DFSchema::try_from(schema.as_ref().clone())?;
+        let named = DFSchema::try_from(self.arrow_schema().as_ref().clone())?;
         let physical = physical_expr(expr, &named)?;
-        let mut used: Vec<usize> =
-            collect_columns(&physical).iter().map(|column| column.index()).collect();
+        let (inputs, operands) = self.operands([&physical])?;
+        let physical = reassign_expr_columns(physical, &inputs)?;
+        let like = self.variable_at(0).meta();
+        Ok(expression_array(physical, inputs, operands, like)?)
+    }
+
+    /// The columns that expressions read: their fields, and what they are over.
+    fn operands<'a>(
+        &self,
+        expressions: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>,
+    ) -> DfResult<(SchemaRef, Vec<Operand>)> {
+        let columns = expressions.into_iter().flat_map(collect_columns);
+        let mut used: Vec<usize> = columns.map(|column| column.index()).collect();
         used.sort_unstable();
+        used.dedup();
         let operands = used.iter().map(|index| match index.checked_sub(self.dims().len()) {
             None => Operand::Dimension(*index),
             Some(variable) => Operand::Array(Arc::clone(self.variable_at(variable))),
         });
         let operands = operands.collect();
-        let inputs = Arc::new(schema.project(&used)?);
-        let physical = reassign_expr_columns(physical, &inputs)?;
+        Ok((Arc::new(self.arrow_schema().project(&used)?), operands))
+    }
+
+    /// The column that a window function over the blocks of `keys` gives, added if the table does
+    /// not have it. The function is over bare column names.
+    ///
+    /// # Errors
+    /// `Plan` for arguments that do not fit.
+    pub fn derive_blocks(
+        &mut self,
+        function: &WindowFunction,
+        keys: &[GroupKey],
+    ) -> DfResult<usize> {
+        let call = Expr::WindowFunction(Box::new(function.clone()));
+        if let Some(index) = self.derived_column(&call) {
+            return Ok(index);
+        }
+        let WindowFunctionDefinition::AggregateUDF(aggregate) = &function.fun else {
+            return Err(Error::bug("a block of what is no aggregate").into());
+        };
+        let params = &function.params;
+        let named = DFSchema::try_from(self.arrow_schema().as_ref().clone())?;
+        let physical = |expr: &Expr| physical_expr(&super::unqualified(expr.clone()), &named);
+        let arguments = params.args.iter().map(physical).collect::<DfResult<Vec<_>>>()?;
+        let mask = params.filter.as_deref().map(physical).transpose()?;
+        let (inputs, operands) = self.operands(arguments.iter().chain(&mask))?;
+        let over_inputs = |expr| reassign_expr_columns(expr, &inputs);
+        let arguments = arguments.into_iter().map(over_inputs).collect::<DfResult<Vec<_>>>()?;
+        let mask = mask.map(over_inputs).transpose()?;
+        let aggregate = AggregateExprBuilder::new(Arc::clone(aggregate), arguments)
+            .schema(Arc::clone(&inputs))
+            .alias(call.schema_name().to_string())
+            .with_distinct(params.distinct)
+            .build()?;
         let like = self.variable_at(0).meta();
-        Ok(expression_array(physical, inputs, operands, like)?)
+        let array =
+            BlockAggregate::over(Arc::new(aggregate), mask, keys.to_vec(), inputs, operands, like)?;
+        Ok(self.add_derived(call, array))
     }
 }
 

@@ -19,15 +19,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
 
-pub use accumulators::{StateKind, is_reducible};
-pub use groups::GroupKey;
+pub use accumulators::{Accumulator, StateKind, accumulator, is_reducible};
+pub use groups::{GroupGrid, GroupKey};
 pub use merge_states::{MergeStates, merge_functions};
 pub use total_order::{TotalOrder, extreme_function};
 
 use crate::array::Region;
 use crate::{Error, Result};
-use accumulators::{Accumulator, accumulator};
-use groups::GroupGrid;
 
 /// A state to keep: of which expression, over which rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

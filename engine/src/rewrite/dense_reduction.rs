@@ -19,21 +19,20 @@ use std::any::Any;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::catalog::{TableProvider, default_table_source::source_as_provider};
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DFSchema, ScalarValue, TableReference};
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate as functions;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::{
-    Aggregate, AggregateUDF, BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
-    Operator, cast, col, lit,
+    Aggregate, AggregateUDF, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, col, lit,
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use super::restate::{restated, unqualified};
-use crate::catalog::{ArrayTable, ReducedArray, can_be_evaluated};
+use super::group_key::group_key;
+use super::source::Source;
+use crate::catalog::{ArrayTable, ReducedArray};
 use crate::exec::reduce::{
     GroupKey, MergeStates, Reduction, State, StateKind, TotalOrder, extreme_function, is_reducible,
 };
@@ -124,95 +123,6 @@ fn merging_plan(
         .aggregate(keys, calls)?
         .project(outputs)?
         .build()
-}
-
-/// Where an aggregate's rows come from: an array table, and what stands between.
-struct Source {
-    table: ArrayTable,
-    /// The table's columns, without qualifiers.
-    schema: DFSchema,
-    /// Conditions on the elements, over the table's columns.
-    filters: Vec<Expr>,
-    /// The expressions asked about, over the table's columns.
-    expressions: Vec<Expr>,
-}
-
-impl Source {
-    /// Follows `plan` down to an array table and restates `expressions` over its columns.
-    fn find(plan: &LogicalPlan, mut expressions: Vec<Expr>) -> DfResult<Option<Self>> {
-        let asked = expressions.len();
-        let mut plan = plan;
-        loop {
-            match plan {
-                LogicalPlan::Filter(filter) => {
-                    expressions.push(filter.predicate.clone());
-                    plan = &filter.input;
-                }
-                LogicalPlan::Projection(projection) => {
-                    let given =
-                        projection.expr.iter().map(|expr| expr.clone().unalias_nested().data);
-                    let given: Vec<Expr> = given.collect();
-                    expressions = restate(expressions, &projection.schema, &given)?;
-                    plan = &projection.input;
-                }
-                LogicalPlan::SubqueryAlias(alias) => {
-                    let given: Vec<Expr> =
-                        alias.input.schema().columns().into_iter().map(Expr::Column).collect();
-                    expressions = restate(expressions, &alias.schema, &given)?;
-                    plan = &alias.input;
-                }
-                LogicalPlan::TableScan(scan) if scan.fetch.is_none() => {
-                    let Ok(provider) = source_as_provider(&scan.source) else { return Ok(None) };
-                    let provider = provider.as_ref() as &dyn Any;
-                    let Some(table) = provider.downcast_ref::<ArrayTable>() else {
-                        return Ok(None);
-                    };
-                    let columns = scan.projected_schema.columns();
-                    let given: Vec<Expr> = columns
-                        .into_iter()
-                        .map(|column| Expr::Column(Column::new_unqualified(column.name)))
-                        .collect();
-                    expressions = restate(expressions, &scan.projected_schema, &given)?;
-                    let mut filters = expressions.split_off(asked);
-                    filters.extend(scan.filters.iter().cloned().map(unqualified));
-                    for expr in expressions.iter().chain(&filters) {
-                        if !can_be_evaluated(expr)? {
-                            return Ok(None);
-                        }
-                    }
-                    let table = table.clone();
-                    let schema = DFSchema::try_from(table.schema().as_ref().clone())?;
-                    return Ok(Some(Self { table, schema, filters, expressions }));
-                }
-                _ => return Ok(None),
-            }
-        }
-    }
-}
-
-/// [`restated`] for several expressions.
-fn restate(expressions: Vec<Expr>, schema: &DFSchema, given: &[Expr]) -> DfResult<Vec<Expr>> {
-    expressions.into_iter().map(|expr| restated(expr, schema, given)).collect()
-}
-
-/// A dimension, or a dimension divided by a positive constant.
-fn group_key(expr: &Expr, dims: &[String]) -> Option<GroupKey> {
-    let axis_of = |expr: &Expr| match expr {
-        Expr::Column(column) => dims.iter().position(|dim| *dim == column.name),
-        _ => None,
-    };
-    match expr {
-        Expr::Alias(alias) => group_key(&alias.expr, dims),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) => {
-            match right.as_ref() {
-                Expr::Literal(ScalarValue::Int64(Some(divisor)), _) if *divisor > 0 => {
-                    Some(GroupKey { axis: axis_of(left)?, divisor: *divisor as u64 })
-                }
-                _ => None,
-            }
-        }
-        expr => Some(GroupKey { axis: axis_of(expr)?, divisor: 1 }),
-    }
 }
 
 /// Whether each axis stands in one key at the most, and boxes hold clearly fewer groups than
