@@ -7,8 +7,9 @@ use almagest_engine::{Error, Result};
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::Documentation;
 
-use super::stages::convert::{computed_type, converted};
+use super::stages::convert::computed_type;
 use super::stages::correlate1d::correlated;
+use super::stages::linear::filtered;
 use crate::documentation;
 use crate::kernels::filter::gaussian_taps::{gaussian_radius, gaussian_taps};
 
@@ -25,8 +26,12 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     documentation::array(
         "The array smoothed by a Gaussian, or a derivative of it: scipy.ndimage.gaussian_filter.",
         "gaussian_filter(value, sigma [, order, mode, cval, truncate, radius, axes, dtype, nan])",
-        "SELECT x, gaussian_filter(value, 1.0) AS smooth FROM arange(3) ORDER BY x;",
-        "",
+        "SELECT gaussian_filter(value, 2.0) AS filtered FROM read_hdf5('data/image.h5') WHERE y = 33 AND x = 17;",
+        "+----------+\n\
+         | filtered |\n\
+         +----------+\n\
+         | 8.226662 |\n\
+         +----------+",
     )
     .with_argument("value", "A column of an array.")
     .with_argument("sigma", "Standard deviation in elements, or a list of one for each axis.")
@@ -55,7 +60,6 @@ impl ArrayDefinition for GaussianFilter {
         value: Arc<dyn ArraySource>,
         arguments: &Arguments,
     ) -> Result<Arc<dyn ArraySource>> {
-        let output = self.output_type(&value.meta().data_type, arguments)?;
         let axes = arguments.axes(value.meta().shape.len())?;
         let count = axes.len();
         let sigmas = arguments.number_per_axis("sigma", count)?;
@@ -64,7 +68,8 @@ impl ArrayDefinition for GaussianFilter {
         let radii = arguments.integer_per_axis("radius", count)?;
         let truncate = arguments.number("truncate")?.unwrap_or(TRUNCATE);
         let boundaries = arguments.boundaries(count)?;
-        let mut array = converted(value, &output)?;
+        let mut stages = vec![];
+        let mut total = 1.0;
         for place in 0..count {
             let (sigma, order) = (sigmas[place], orders[place]);
             if sigma <= SIGMA_MIN {
@@ -80,11 +85,16 @@ impl ArrayDefinition for GaussianFilter {
                      0 to {RADIUS_MAX} and 0 to {ORDER_MAX}"
                 )));
             }
-            let radius = radius as usize;
-            let weights = gaussian_taps(sigma, order as usize, radius);
-            array = correlated(array, axes[place], weights, radius, boundaries[place])?;
+            let weights = gaussian_taps(sigma, order as usize, radius as usize);
+            total *= weights.iter().sum::<f64>();
+            stages.push((axes[place], weights, radius as usize, boundaries[place]));
         }
-        Ok(array)
+        filtered(value, arguments, total, |mut array| {
+            for (axis, weights, radius, boundary) in &stages {
+                array = correlated(array, *axis, weights.clone(), *radius, *boundary)?;
+            }
+            Ok(array)
+        })
     }
 }
 

@@ -2,4 +2,10 @@
 
 pub mod convert;
 pub mod correlate1d;
+pub mod correlate_nd;
+pub mod linear;
+pub mod rank;
+pub mod sum;
+pub mod uniform1d;
 pub mod window_stage;
+pub mod windows;

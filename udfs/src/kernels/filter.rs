@@ -28,7 +28,8 @@ use fearless_simd::{Level, Simd, dispatch};
 
 /// Runs `work`, compiled for the widest vectors that the processor has.
 ///
-/// Only what is inlined into `work` is compiled so; the loops are marked `inline(always)`.
+/// Only what is inlined into `work` is compiled so. Hence every function and closure of a loop is
+/// marked `inline(always)`, and none is handed on by name or to `array::map`, which may stay calls.
 fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     dispatch!(Level::new(), simd => simd.vectorize(work))
 }

@@ -6,8 +6,8 @@
 
 use super::{windows_count, windows_shape};
 
-/// How many neighbouring lines a strip holds, if there are so many.
-const STRIP_LINES: usize = 64;
+/// How many bytes of neighbouring lines a strip holds, if there are so many.
+const STRIP_BYTES: usize = 256;
 
 /// An array seen along one axis: `outer` slabs of `length` rows of `inner` elements.
 #[derive(Clone, Copy)]
@@ -67,11 +67,12 @@ pub(super) fn for_each_strip<T: Copy, S: Copy>(
     if windows == 0 || inner == 0 {
         return;
     }
+    let lines_max = (STRIP_BYTES / size_of::<S>()).max(1);
     let mut values = Vec::new();
     for slab in 0..outer {
         let rows = &input[slab * length * inner..(slab + 1) * length * inner];
-        for first in (0..inner).step_by(STRIP_LINES) {
-            let lines = STRIP_LINES.min(inner - first);
+        for first in (0..inner).step_by(lines_max) {
+            let lines = lines_max.min(inner - first);
             values.clear();
             if lines == inner {
                 values.extend(rows.iter().map(|value| convert(*value)));

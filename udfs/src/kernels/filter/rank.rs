@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn an_input_smaller_than_the_window_gives_nothing() {
         for window in [[3, 3], [9, 9]] {
-            assert_eq!(rank_nd(&[1.0; 10], &[2, 5], &window, None, 4), []);
+            assert_eq!(rank_nd(&[1.0; 10], &[2, 5], &window, None, 4), [0.0; 0]);
             let (found, any) =
                 rank_nd_missing(&[1.0; 10], &[true; 10], &[2, 5], &window, None, |_| 0);
             assert!(found.is_empty() && any.is_empty());

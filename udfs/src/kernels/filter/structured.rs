@@ -15,8 +15,10 @@ const LANES: usize = 16;
 /// `input[i + k] - structure[k]`.
 ///
 /// Only places where `footprint` is true count, or all without one; `structure` has the window's
-/// shape. Computed in double precision and converted by [`Element::from_double`], as SciPy does it.
-/// A window with a NaN gives NaN; one without a place gives the extreme of nothing, an infinity.
+/// shape. Each sum is made in double precision and converted by [`Element::from_double`] before it is
+/// compared, as SciPy does it, so for integers a sum out of range counts as what it wraps to.
+/// A window with a NaN gives NaN; one without a place gives the extreme of nothing, an
+/// infinity.
 pub fn extreme_structured<T: Element>(
     input: &[T],
     shape: &[usize],
@@ -73,7 +75,7 @@ fn extremes<T: Element>(
                 for (offset, height) in places {
                     let values = &values[*offset..*offset + LANES];
                     for (old, value) in found.iter_mut().zip(values) {
-                        let new = value + height;
+                        let new = T::from_double(value + height).to_double();
                         *old = if better(new, *old) || new.is_nan() { new } else { *old };
                     }
                 }
@@ -95,7 +97,7 @@ mod tests {
         let heights = [0.0, 1.0, 4.0];
         assert_eq!(extreme_structured(&line, &[4], &[3], None, &heights, true), [6.0, 5.0]);
         assert_eq!(extreme_structured(&line, &[4], &[3], None, &heights, false), [-2.0, -4.0]);
-        assert_eq!(extreme_structured(&[250_u8, 9], &[2], &[2], None, &[10.0, 0.0], true), [4]);
+        assert_eq!(extreme_structured(&[250_u8, 9], &[2], &[2], None, &[10.0, 0.0], true), [9]);
     }
 
     #[test]

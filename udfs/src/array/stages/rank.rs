@@ -1,0 +1,118 @@
+//! The element of a rank in each window: medians, percentiles, extremes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use almagest_engine::Result;
+use almagest_engine::array::{Arguments, ArraySource};
+
+use super::window_stage::{Kernel, WindowStage};
+use super::windows;
+use crate::kernels::filter::element::Element;
+use crate::kernels::filter::rank::{rank_nd, rank_nd_missing};
+
+/// Which rank is taken of `n` elements, counted from 0 at the least.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rank {
+    /// `n / 2`.
+    Median,
+    /// `n * p / 100`, rounded down; the last for 100.
+    Percentile(f64),
+    /// This one, from the last backwards if negative.
+    Fixed(i64),
+}
+
+impl Rank {
+    /// The rank among `n` elements.
+    pub fn of(self, n: usize) -> usize {
+        match self {
+            Self::Median => n / 2,
+            Self::Percentile(percent) if percent >= 100.0 => n.saturating_sub(1),
+            Self::Percentile(percent) => (n as f64 * percent / 100.0) as usize,
+            Self::Fixed(rank) if rank < 0 => n.saturating_sub(rank.unsigned_abs() as usize),
+            Self::Fixed(rank) => (rank as usize).min(n.saturating_sub(1)),
+        }
+    }
+}
+
+/// The array of the elements of `rank` in windows that `size` or `footprint` and the other arguments
+/// describe. NULL elements are left out, and NaN with `nan => 'ignore'`.
+///
+/// # Errors
+/// `Plan` for arguments that do not fit.
+pub fn ranked(
+    value: Arc<dyn ArraySource>,
+    arguments: &Arguments,
+    rank: impl FnOnce(usize) -> Result<Rank>,
+) -> Result<Arc<dyn ArraySource>> {
+    let dimensions = value.meta().shape.len();
+    let axes = arguments.axes(dimensions)?;
+    let (reach, footprint) = match arguments.nested("footprint", axes.len())? {
+        Some(footprint) => {
+            let places: Vec<bool> = footprint.values.iter().map(|place| *place != 0.0).collect();
+            if !places.contains(&true) {
+                return Err(arguments.wrong("footprint", "true at one place at least"));
+            }
+            (windows::placed(&axes, &footprint.shape, arguments)?, Some(places))
+        }
+        None => (windows::of_size(&value, arguments)?, None),
+    };
+    let mut window = vec![1; dimensions];
+    for reach in &reach {
+        window[reach.axis] = reach.size();
+    }
+    let count = match &footprint {
+        Some(places) => places.iter().filter(|place| **place).count(),
+        None => window.iter().fold(1, |product: usize, size| product.saturating_mul(*size)),
+    };
+    if count > WINDOW_ELEMENTS_MAX {
+        return Err(arguments.wrong("size", "at most 16777216 elements in all"));
+    }
+    let kernel =
+        RankKernel { window, footprint, rank: rank(count)?, ignore_nan: arguments.ignores_nan()? };
+    WindowStage::over(value, reach, kernel)
+}
+
+/// Windows of more elements than this are refused.
+const WINDOW_ELEMENTS_MAX: usize = 1 << 24;
+
+#[derive(Debug)]
+struct RankKernel {
+    window: Vec<usize>,
+    footprint: Option<Vec<bool>>,
+    rank: Rank,
+    ignore_nan: bool,
+}
+
+impl fmt::Display for RankKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of windows {:?}", self.rank, self.window)
+    }
+}
+
+impl Kernel for RankKernel {
+    fn run<T: Element>(
+        &self,
+        values: &[T],
+        valid: Option<&[bool]>,
+        shape: &[usize],
+    ) -> (Vec<T>, Option<Vec<bool>>) {
+        let footprint = self.footprint.as_deref();
+        if valid.is_none() && !self.ignore_nan {
+            let count = match footprint {
+                Some(places) => places.iter().filter(|place| **place).count(),
+                None => self.window.iter().product(),
+            };
+            return (rank_nd(values, shape, &self.window, footprint, self.rank.of(count)), None);
+        }
+        let counts = |index: usize, value: &T| {
+            valid.is_none_or(|valid| valid[index])
+                && !(self.ignore_nan && value.to_double().is_nan())
+        };
+        let valid: Vec<bool> =
+            values.iter().enumerate().map(|(index, value)| counts(index, value)).collect();
+        let (values, valid) =
+            rank_nd_missing(values, &valid, shape, &self.window, footprint, |n| self.rank.of(n));
+        (values, Some(valid))
+    }
+}
