@@ -201,9 +201,9 @@ fn dims(ndim: usize) -> &'static [&'static str] {
     &all[all.len() - ndim..]
 }
 
-fn table_name(case: &Case, chunks: &[u64]) -> String {
+fn table_name(input: &str, chunks: &[u64]) -> String {
     let chunks: Vec<String> = chunks.iter().map(u64::to_string).collect();
-    format!("{}_in_{}", case.input.trim_start_matches("/in/"), chunks.join("x"))
+    format!("{}_in_{}", input.trim_start_matches("/in/"), chunks.join("x"))
 }
 
 /// What the cases of a group read.
@@ -222,10 +222,10 @@ impl Golden {
                 datasets.insert(dataset.clone(), Dense::read(&session, dataset).await);
             }
         }
-        for case in cases {
-            let Dense { shape, values } = &datasets[&case.input];
+        for input in cases.iter().map(|case| &case.input).collect::<BTreeSet<_>>() {
+            let Dense { shape, values } = &datasets[input];
             for chunks in chunkings(shape) {
-                let name = table_name(case, &chunks);
+                let name = table_name(input, &chunks);
                 let dims = dims(shape.len()).iter().map(|dim| (*dim).to_string()).collect();
                 let array = MemoryArray::try_new(dims, shape.clone(), Arc::clone(values)).unwrap();
                 let array = Arc::new(array.with_chunks(&chunks));
@@ -250,7 +250,7 @@ impl Golden {
         let shape = &self.datasets[&case.input].shape;
         for chunks in chunkings(shape) {
             let dims = dims(shape.len()).join(", ");
-            let table = table_name(case, &chunks);
+            let table = table_name(&case.input, &chunks);
             let sql = format!("SELECT {dims}, {} AS result FROM {table}", case.sql);
             let got = Dense::query(&self.session, &sql).await;
             let got = got.map_err(|error| format!("chunks {chunks:?}: {error}"))?;
@@ -337,4 +337,35 @@ async fn hold(group: &str) {
         shown.collect::<String>(),
         ids.join(" ")
     );
+}
+
+#[test]
+fn what_differs_from_the_expected_is_found() {
+    use Element::{Float, Integer, Null};
+    let nan = Float(f64::NAN);
+    let agree = |got: Element, expected: Element, tolerance: f64, null: bool| {
+        let case = Case {
+            id: "f/1".into(),
+            input: String::new(),
+            sql: String::new(),
+            expected: String::new(),
+            row: 0,
+            tolerance,
+            null,
+        };
+        // the second element gives the scale
+        compare(&[got, Float(-100.0)], &[expected, Float(-100.0)], &case, &[1, 2]).is_ok()
+    };
+    assert!(agree(Float(1.5), Float(1.5), 0.0, false));
+    assert!(agree(Float(1.0 + 9e-11), Float(1.0), 1e-12, false));
+    assert!(!agree(Float(1.0 + 2e-10), Float(1.0), 1e-12, false));
+    assert!(agree(Float(f64::INFINITY), Float(f64::INFINITY), 1e-12, false));
+    assert!(!agree(Float(f64::INFINITY), Float(1.0), 1e-12, false));
+    assert!(!agree(Integer(i64::MAX), Integer(i64::MAX - 1), 0.0, false));
+    assert!(agree(nan, nan, 0.0, false) && !agree(nan, nan, 0.0, true));
+    assert!(agree(Null, nan, 0.0, true) && !agree(Null, nan, 0.0, false));
+    for other in [Float(0.0), Null] {
+        assert!(!agree(nan, other, 1e-6, false) && !agree(other, nan, 1e-6, false), "{other:?}");
+    }
+    assert!(!Float(0.0).same_bits(Float(-0.0)) && nan.same_bits(Float(-f64::NAN)));
 }
