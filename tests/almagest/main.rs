@@ -4,6 +4,7 @@
 mod damaged_files;
 mod documented_examples;
 mod embedding;
+mod filters_golden;
 mod hdf5_corpus;
 mod hdf5_reads;
 mod hdf5_real;
