@@ -34,9 +34,12 @@ struct Held {
 /// The address of the source, which a slot keeps alive, and the chunk's ordinal.
 type Key = (usize, u64);
 
+/// A chunk, once it is decoded.
+type Chunk = Arc<OnceLock<Result<Block, Arc<Error>>>>;
+
 #[derive(Debug)]
 struct Slot {
-    chunk: Arc<OnceLock<Result<Block, Arc<Error>>>>,
+    chunk: Chunk,
     bytes: usize,
     used: u64,
     _source: Arc<dyn ArraySource>,
@@ -118,12 +121,7 @@ impl ChunkCache {
     }
 
     /// Where a chunk is held, or room for it; `None` if there is no room.
-    fn slot(
-        &self,
-        source: &Arc<dyn ArraySource>,
-        ordinal: u64,
-        region: &Region,
-    ) -> Option<Arc<OnceLock<Result<Block, Arc<Error>>>>> {
+    fn slot(&self, source: &Arc<dyn ArraySource>, ordinal: u64, region: &Region) -> Option<Chunk> {
         let key = (address(source), ordinal);
         let mut held = self.held.lock();
         held.clock += 1;

@@ -85,7 +85,7 @@ impl PlacedAxis {
         let window_length = (range.end - range.start).max(0) as usize;
         let constant = if let Boundary::Constant(value) = mode { value } else { 0.0 };
         if range.start >= 0 && range.end <= length as i64 {
-            let spans = vec![range.start as u64..range.end as u64];
+            let spans = std::iter::once(range.start as u64..range.end as u64).collect();
             return Self { spans, places: None, length: window_length, constant };
         }
         let indices: Vec<Option<u64>> =
