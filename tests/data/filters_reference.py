@@ -88,6 +88,8 @@ def local(x, statistic, args):
         warnings.simplefilter("ignore")  # of windows without a valid element
         of = {"mean": (np.mean, np.nanmean), "std": (np.std, np.nanstd)}[statistic]
         result = of[args.get("nan") == "ignore"](w, axis=-1)
+    if statistic == "std":  # NumPy's mean of equal elements is rounded, and leaves a rest
+        result[w.min(-1) == w.max(-1)] = 0
     return result.astype("f4") if x.dtype == "f4" else result
 
 

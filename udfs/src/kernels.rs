@@ -1,8 +1,7 @@
 //! Inner loops over plain slices, free of DataFusion.
 
 pub mod bins;
-// Kernels of functions that are not written yet stand here too.
-#[allow(dead_code, clippy::redundant_closure)] // closures are inlined into the vector code
+#[allow(clippy::redundant_closure)] // closures are inlined into the vector code
 pub mod filter;
 pub mod grouped_values;
 pub mod histogram;

@@ -15,35 +15,28 @@ use crate::documentation;
 #[derive(Debug)]
 pub struct Convolve;
 
+const NAME: &str = "convolve";
+const PARAMETERS: &[&str] = &["weights", "mode", "cval", "origin", "axes", "dtype", "nan"];
+
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    documentation::array(
+    let own = &[("weights", "A nested list of numbers, one depth for each axis.")];
+    documentation::filter(
+        NAME,
+        PARAMETERS,
         "The convolution with a kernel, which is turned round. Source: scipy.ndimage.convolve.",
-        "convolve(value, weights, mode, cval, origin, axes, dtype, nan)",
-        "SELECT convolve(value, [[0, 1, 0], [1, 4, 1], [0, 1, 2]]) AS filtered FROM read_hdf5('data/image.h5') WHERE y = 33 AND x = 17;",
-        "+----------+\n\
-         | filtered |\n\
-         +----------+\n\
-         | 57.5     |\n\
-         +----------+",
+        "convolve(value, [[0, 1, 0], [1, 4, 1], [0, 1, 2]])",
+        "57.5",
+        own,
     )
-    .with_argument("value", "A column of an array.")
-    .with_argument("weights", "A nested list of numbers, one depth for each axis.")
-    .with_argument("mode", "reflect (the default), mirror, nearest, wrap or constant, or a list of one for each axis.")
-    .with_argument("cval", "The value beyond the ends for mode constant; 0 without it.")
-    .with_argument("origin", "How far the window is shifted, or a list.")
-    .with_argument("axes", "The axes that are filtered; all without it.")
-    .with_argument("dtype", "'same' keeps an integer type and cuts results to it, as SciPy does; without it integers give DOUBLE. REAL stays REAL.")
-    .with_argument("nan", "'ignore' leaves NaN out of windows; without it NaN is the greatest value of ranks and spreads through sums. NULL is always left out; a window without elements gives NULL.")
-    .build()
 });
 
 impl ArrayDefinition for Convolve {
     fn name(&self) -> &'static str {
-        "convolve"
+        NAME
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["weights", "mode", "cval", "origin", "axes", "dtype", "nan"]
+        PARAMETERS
     }
 
     fn documentation(&self) -> &Documentation {

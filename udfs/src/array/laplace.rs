@@ -7,41 +7,36 @@ use almagest_engine::array::{Arguments, ArrayDefinition, ArraySource};
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::Documentation;
 
+use super::stages::combine::{Combination, combined};
 use super::stages::convert::{computed_type, converted};
 use super::stages::correlate1d::correlated;
-use super::stages::sum::sum;
 use crate::documentation;
 
 /// The function.
 #[derive(Debug)]
 pub struct Laplace;
 
+const NAME: &str = "laplace";
+const PARAMETERS: &[&str] = &["mode", "cval", "axes", "dtype"];
+
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    documentation::array(
+    documentation::filter(
+        NAME,
+        PARAMETERS,
         "The sum of the second derivatives along all axes. Source: scipy.ndimage.laplace.",
-        "laplace(value, mode, cval, axes, dtype)",
-        "SELECT laplace(value) AS filtered FROM read_hdf5('data/image.h5') WHERE y = 33 AND x = 17;",
-        "+----------+\n\
-         | filtered |\n\
-         +----------+\n\
-         | -50.5    |\n\
-         +----------+",
+        "laplace(value)",
+        "-50.5",
+        &[],
     )
-    .with_argument("value", "A column of an array.")
-    .with_argument("mode", "reflect (the default), mirror, nearest, wrap or constant, or a list of one for each axis.")
-    .with_argument("cval", "The value beyond the ends for mode constant; 0 without it.")
-    .with_argument("axes", "The axes that are filtered; all without it.")
-    .with_argument("dtype", "'same' keeps an integer type and cuts results to it, as SciPy does; without it integers give DOUBLE. REAL stays REAL.")
-    .build()
 });
 
 impl ArrayDefinition for Laplace {
     fn name(&self) -> &'static str {
-        "laplace"
+        NAME
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["mode", "cval", "axes", "dtype"]
+        PARAMETERS
     }
 
     fn documentation(&self) -> &Documentation {
@@ -67,6 +62,6 @@ impl ArrayDefinition for Laplace {
         let parts = axes.iter().zip(boundaries).map(|(axis, boundary)| {
             correlated(Arc::clone(&value), *axis, vec![1.0, -2.0, 1.0], 1, boundary)
         });
-        sum(parts.collect::<Result<Vec<_>>>()?)
+        combined(Combination::Sum, parts.collect::<Result<Vec<_>>>()?)
     }
 }

@@ -16,35 +16,27 @@ use crate::documentation;
 #[derive(Debug)]
 pub struct MinimumFilter;
 
+const NAME: &str = "minimum_filter";
+const PARAMETERS: &[&str] = &["size", "mode", "cval", "origin", "axes", "nan", "footprint"];
+
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    documentation::array(
+    documentation::filter(
+        NAME,
+        PARAMETERS,
         "The least element of the window around each element. Source: scipy.ndimage.minimum_filter.",
-        "minimum_filter(value, size, mode, cval, origin, axes, nan, footprint)",
-        "SELECT minimum_filter(value, 3) AS filtered FROM read_hdf5('data/image.h5') WHERE y = 33 AND x = 17;",
-        "+----------+\n\
-         | filtered |\n\
-         +----------+\n\
-         | -3.0     |\n\
-         +----------+",
+        "minimum_filter(value, 3)",
+        "-3.0",
+        &[],
     )
-    .with_argument("value", "A column of an array.")
-    .with_argument("size", "Length of the window, or a list of one for each axis.")
-    .with_argument("mode", "reflect (the default), mirror, nearest, wrap or constant, or a list of one for each axis.")
-    .with_argument("cval", "The value beyond the ends for mode constant; 0 without it.")
-    .with_argument("origin", "How far the window is shifted, or a list.")
-    .with_argument("axes", "The axes that are filtered; all without it.")
-    .with_argument("nan", "'ignore' leaves NaN out of windows; without it NaN is the greatest value of ranks and spreads through sums. NULL is always left out; a window without elements gives NULL.")
-    .with_argument("footprint", "A nested list of booleans in the shape of the window, instead of size.")
-    .build()
 });
 
 impl ArrayDefinition for MinimumFilter {
     fn name(&self) -> &'static str {
-        "minimum_filter"
+        NAME
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["size", "mode", "cval", "origin", "axes", "nan", "footprint"]
+        PARAMETERS
     }
 
     fn documentation(&self) -> &Documentation {

@@ -15,32 +15,28 @@ use crate::documentation;
 #[derive(Debug)]
 pub struct Prewitt;
 
+const NAME: &str = "prewitt";
+const PARAMETERS: &[&str] = &["axis", "mode", "cval", "dtype"];
+
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    documentation::array(
+    let own = &[("axis", "The axis of the derivative; the last without it.")];
+    documentation::filter(
+        NAME,
+        PARAMETERS,
         "A derivative along one axis, smoothed along the others. Source: scipy.ndimage.prewitt.",
-        "prewitt(value, axis, mode, cval, dtype)",
-        "SELECT prewitt(value, 0) AS filtered FROM read_hdf5('data/image.h5') WHERE y = 33 AND x = 17;",
-        "+----------+\n\
-         | filtered |\n\
-         +----------+\n\
-         | -2.5     |\n\
-         +----------+",
+        "prewitt(value, 0)",
+        "-2.5",
+        own,
     )
-    .with_argument("value", "A column of an array.")
-    .with_argument("axis", "The axis of the derivative; the last without it.")
-    .with_argument("mode", "reflect (the default), mirror, nearest, wrap or constant, or a list of one for each axis.")
-    .with_argument("cval", "The value beyond the ends for mode constant; 0 without it.")
-    .with_argument("dtype", "'same' keeps an integer type and cuts results to it, as SciPy does; without it integers give DOUBLE. REAL stays REAL.")
-    .build()
 });
 
 impl ArrayDefinition for Prewitt {
     fn name(&self) -> &'static str {
-        "prewitt"
+        NAME
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["axis", "mode", "cval", "dtype"]
+        PARAMETERS
     }
 
     fn documentation(&self) -> &Documentation {

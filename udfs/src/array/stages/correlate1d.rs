@@ -9,8 +9,10 @@ use almagest_engine::array::{ArraySource, Boundary};
 use super::window_stage::{Kernel, Reach, WindowStage};
 use crate::kernels::filter::correlate::correlate1d;
 use crate::kernels::filter::element::Element;
+use crate::kernels::filter::extreme::extreme1d;
 
-/// The array correlated along `axis` with `weights`, of which `before` stand before the element.
+/// The array correlated along `axis` with `weights`, of which `before` stand before the element. A
+/// window with a NULL gives NULL.
 ///
 /// # Errors
 /// `Plan` for elements that are no numbers.
@@ -41,9 +43,14 @@ impl Kernel for Correlate1d {
     fn run<T: Element>(
         &self,
         values: &[T],
-        _: Option<&[bool]>,
+        valid: Option<&[bool]>,
         shape: &[usize],
     ) -> (Vec<T>, Option<Vec<bool>>) {
-        (correlate1d(values, shape, self.axis, &self.weights), None)
+        let valid = valid.map(|valid| {
+            let valid: Vec<u8> = valid.iter().map(|valid| u8::from(*valid)).collect();
+            let least = extreme1d(&valid, shape, self.axis, self.weights.len(), false);
+            least.into_iter().map(|valid| valid == 1).collect()
+        });
+        (correlate1d(values, shape, self.axis, &self.weights), valid)
     }
 }

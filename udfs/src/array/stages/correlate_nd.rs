@@ -8,6 +8,7 @@ use almagest_engine::array::{Arguments, ArraySource, Nested};
 
 use super::linear::filtered;
 use super::window_stage::{Kernel, Reach, WindowStage};
+use super::windows;
 use crate::kernels::filter::correlate::correlate_nd;
 use crate::kernels::filter::element::Element;
 
@@ -44,9 +45,9 @@ pub fn correlated_nd(
         reach.push(Reach::of_size(*axis, size, origin, boundaries[place]));
     }
     let total = values.iter().sum();
-    filtered(value, arguments, total, |value| {
+    filtered(value, arguments, total, |value, beyond| {
         let kernel = Correlate { weights: values.clone(), window: window.clone() };
-        WindowStage::over(value, reach.clone(), kernel)
+        WindowStage::over(value, windows::beyond(&reach, beyond), kernel)
     })
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use almagest_engine::array::{
-    Arguments, ArrayFunction, ArrayMeta, ArraySource, Derived, Region, Window,
+    Arguments, ArrayFunction, ArrayMeta, ArraySource, Boundary, Derived, Region, Window,
 };
 use almagest_engine::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
@@ -18,7 +18,9 @@ use arrow::datatypes::{DataType, Float64Type};
 
 use super::convert::{computed_type, converted};
 
-/// The array that `chain`, whose weights sum to `total`, makes of `value`.
+/// The array that `chain`, whose weights sum to `total`, makes of `value`. The chain is also given
+/// what its boundaries become: a constant beyond the ends is there, and not missing, unless it is
+/// left out as NaN.
 ///
 /// # Errors
 /// `Plan` for arguments that do not fit.
@@ -26,16 +28,22 @@ pub fn filtered(
     value: Arc<dyn ArraySource>,
     arguments: &Arguments,
     total: f64,
-    chain: impl Fn(Arc<dyn ArraySource>) -> Result<Arc<dyn ArraySource>>,
+    chain: impl Fn(Arc<dyn ArraySource>, &dyn Fn(Boundary) -> Boundary) -> Result<Arc<dyn ArraySource>>,
 ) -> Result<Arc<dyn ArraySource>> {
     let output = computed_type(&value.meta().data_type, arguments.keeps_type()?);
     let ignore_nan = arguments.ignores_nan()?;
     if !value.meta().nullable && !ignore_nan {
-        return chain(converted(value, &output)?);
+        return chain(converted(value, &output)?, &|boundary| boundary);
     }
     let part = |present: bool| {
         let split = Split { present, ignore_nan };
-        chain(Derived::try_new(Arc::new(split), vec![Arc::clone(&value)])?)
+        let split = Derived::try_new(Arc::new(split), vec![Arc::clone(&value)])?;
+        chain(split, &|boundary| match boundary {
+            Boundary::Constant(cval) => {
+                Boundary::Constant(split_of(Some(cval), present, ignore_nan))
+            }
+            mode => mode,
+        })
     };
     Derived::try_new(Arc::new(Ratio { total, output }), vec![part(false)?, part(true)?])
 }
@@ -65,12 +73,15 @@ impl ArrayFunction for Split {
     fn compute(&self, _: &Region, inputs: &[ArrayRef]) -> Result<ArrayRef> {
         let values = doubles(&inputs[0])?;
         let values = values.as_primitive::<Float64Type>();
-        let split = values.iter().map(|value| {
-            let value = value.filter(|value| !(self.ignore_nan && value.is_nan()));
-            if self.present { f64::from(u8::from(value.is_some())) } else { value.unwrap_or(0.0) }
-        });
+        let split = values.iter().map(|value| split_of(value, self.present, self.ignore_nan));
         Ok(Arc::new(Float64Array::from_iter_values(split)))
     }
+}
+
+/// Whether an element is there, or its value, 0 if it is missing.
+fn split_of(value: Option<f64>, present: bool, ignore_nan: bool) -> f64 {
+    let value = value.filter(|value| !(ignore_nan && value.is_nan()));
+    if present { f64::from(u8::from(value.is_some())) } else { value.unwrap_or(0.0) }
 }
 
 /// Filtered values over filtered presence.

@@ -36,7 +36,8 @@ impl Rank {
 }
 
 /// The array of the elements of `rank` in windows that `size` or `footprint` and the other arguments
-/// describe. NULL elements are left out, and NaN with `nan => 'ignore'`.
+/// describe. NULL elements are left out, and NaN with `nan => 'ignore'`; else a window with a NaN
+/// gives NaN.
 ///
 /// # Errors
 /// `Plan` for arguments that do not fit.
@@ -68,20 +69,28 @@ pub fn ranked(
     if count > WINDOW_ELEMENTS_MAX {
         return Err(arguments.wrong("size", "at most 16777216 elements in all"));
     }
-    let kernel =
-        RankKernel { window, footprint, rank: rank(count)?, ignore_nan: arguments.ignores_nan()? };
-    WindowStage::over(value, reach, kernel)
+    let ignore_nan = arguments.ignores_nan()?;
+    WindowStage::over(
+        value,
+        reach,
+        RankKernel { window, footprint, rank: rank(count)?, ignore_nan },
+    )
 }
 
 /// Windows of more elements than this are refused.
 const WINDOW_ELEMENTS_MAX: usize = 1 << 24;
 
+/// The element of a rank among those of a window.
 #[derive(Debug)]
-struct RankKernel {
-    window: Vec<usize>,
-    footprint: Option<Vec<bool>>,
-    rank: Rank,
-    ignore_nan: bool,
+pub struct RankKernel {
+    /// The window's length on each axis of the array.
+    pub window: Vec<usize>,
+    /// Which places belong to it, or all.
+    pub footprint: Option<Vec<bool>>,
+    /// Which element is taken.
+    pub rank: Rank,
+    /// Whether NaN is left out; else a window with a NaN gives NaN.
+    pub ignore_nan: bool,
 }
 
 impl fmt::Display for RankKernel {
@@ -98,21 +107,46 @@ impl Kernel for RankKernel {
         shape: &[usize],
     ) -> (Vec<T>, Option<Vec<bool>>) {
         let footprint = self.footprint.as_deref();
-        if valid.is_none() && !self.ignore_nan {
+        if let (None, false) = (valid, self.ignore_nan) {
             let count = match footprint {
                 Some(places) => places.iter().filter(|place| **place).count(),
                 None => self.window.iter().product(),
             };
-            return (rank_nd(values, shape, &self.window, footprint, self.rank.of(count)), None);
+            let rank = self.rank.of(count);
+            let mut found = rank_nd(values, shape, &self.window, footprint, rank);
+            if rank + 1 < count && values.iter().any(is_nan) {
+                // NaN is the greatest
+                let greatest = rank_nd(values, shape, &self.window, footprint, count - 1);
+                spread_nan(&mut found, &greatest);
+            }
+            return (found, None);
         }
         let counts = |index: usize, value: &T| {
-            valid.is_none_or(|valid| valid[index])
-                && !(self.ignore_nan && value.to_double().is_nan())
+            valid.is_none_or(|valid| valid[index]) && !(self.ignore_nan && is_nan(value))
         };
         let valid: Vec<bool> =
             values.iter().enumerate().map(|(index, value)| counts(index, value)).collect();
-        let (values, valid) =
-            rank_nd_missing(values, &valid, shape, &self.window, footprint, |n| self.rank.of(n));
-        (values, Some(valid))
+        let of = |rank: Rank| {
+            let rank = |count| rank.of(count);
+            rank_nd_missing(values, &valid, shape, &self.window, footprint, rank)
+        };
+        let (mut found, any) = of(self.rank);
+        if !self.ignore_nan && values.iter().any(is_nan) {
+            spread_nan(&mut found, &of(Rank::Fixed(-1)).0);
+        }
+        (found, Some(any))
+    }
+}
+
+fn is_nan<T: Element>(value: &T) -> bool {
+    value.to_double().is_nan()
+}
+
+/// Windows whose greatest element is NaN give NaN.
+fn spread_nan<T: Element>(found: &mut [T], greatest: &[T]) {
+    for (found, greatest) in found.iter_mut().zip(greatest) {
+        if is_nan(greatest) {
+            *found = *greatest;
+        }
     }
 }

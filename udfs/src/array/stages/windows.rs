@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use almagest_engine::Result;
-use almagest_engine::array::{Arguments, ArraySource};
+use almagest_engine::array::{Arguments, ArraySource, Boundary};
 
 use super::window_stage::Reach;
 
@@ -29,4 +29,9 @@ pub fn placed(axes: &[usize], sizes: &[usize], arguments: &Arguments) -> Result<
     Ok(reach
         .map(|((axis, size), (origin, boundary))| Reach::of_size(*axis, *size, *origin, boundary))
         .collect())
+}
+
+/// The same windows where `beyond` says what boundaries become.
+pub fn beyond(reach: &[Reach], beyond: &dyn Fn(Boundary) -> Boundary) -> Vec<Reach> {
+    reach.iter().map(|reach| Reach { boundary: beyond(reach.boundary), ..*reach }).collect()
 }

@@ -41,9 +41,6 @@ pub trait Element:
     fn from_key(key: Self::Key) -> Self;
 }
 
-/// A floating-point [`Element`].
-pub trait Float: Element {}
-
 macro_rules! keys {
     ($($key:ty),*) => {$(
         impl sealed::Sealed for $key {}
@@ -112,7 +109,6 @@ macro_rules! ordered_bits {
 macro_rules! floats {
     ($($float:ty, $key:ty;)*) => {$(
         impl sealed::Sealed for $float {}
-        impl Float for $float {}
         impl Element for $float {
             type Key = $key;
             #[inline(always)]

@@ -92,17 +92,6 @@ fn extremes<T: Element>(
     );
 }
 
-/// The least, or greatest, element of each box of `window` elements; NaN if the box holds one.
-pub fn extreme_nd<T: Element>(
-    input: &[T],
-    shape: &[usize],
-    window: &[usize],
-    maximum: bool,
-) -> Vec<T> {
-    let order = if maximum { Order::Greatest } else { Order::LeastNanFirst };
-    extreme_box(input, shape, window, order)
-}
-
 /// The element of each box of `window` elements that is wanted.
 pub(super) fn extreme_box<T: Element>(
     input: &[T],
@@ -131,7 +120,7 @@ mod tests {
         assert_eq!(extreme1d(&line, &[5], 0, 3, false), [-4, -4, -4]);
         let plane = [1_u8, 9, 2, 8, 3, 7];
         assert_eq!(extreme1d(&plane, &[3, 2], 0, 2, true), [2, 9, 3, 8]);
-        assert_eq!(extreme_nd(&plane, &[3, 2], &[2, 2], false), [1, 2]);
+        assert_eq!(extreme_box(&plane, &[3, 2], &[2, 2], Order::LeastNanFirst), [1, 2]);
     }
 
     #[test]
