@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
 
-pub use marker::marker;
+pub use marker::{lambda_parameter_names, register as register_array_function};
 pub(crate) use restate::unqualified;
 
 /// The analyzer rules, to run after DataFusion's own.

@@ -1,7 +1,7 @@
 //! The one place that names every crate: formats and functions come together in a session.
 
 use almagest_engine::registry::Registry;
-use almagest_engine::rewrite::marker as array_marker;
+use almagest_engine::rewrite::register_array_function;
 use almagest_engine::{Result, Session, SessionOptions};
 
 /// A session with everything Almagest has.
@@ -16,7 +16,7 @@ pub fn session(options: &SessionOptions) -> Result<Session> {
         session.context().register_udf(function);
     }
     for function in almagest_udfs::array_functions() {
-        session.context().register_udf(array_marker(function)?);
+        register_array_function(session.context(), function)?;
     }
     for function in almagest_udfs::aggregate_functions()? {
         session.context().register_udaf(function);

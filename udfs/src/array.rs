@@ -15,6 +15,8 @@ mod grey_opening;
 mod laplace;
 mod local_mean;
 mod local_stddev;
+mod map_blocks;
+mod map_overlap;
 mod maximum_filter;
 mod median_filter;
 mod minimum_filter;
@@ -45,6 +47,8 @@ pub fn definitions() -> Vec<Arc<dyn ArrayDefinition>> {
         Arc::new(laplace::Laplace),
         Arc::new(local_mean::LocalMean),
         Arc::new(local_stddev::LocalStddev),
+        Arc::new(map_blocks::MapBlocks),
+        Arc::new(map_overlap::MapOverlap),
         Arc::new(maximum_filter::MaximumFilter),
         Arc::new(median_filter::MedianFilter),
         Arc::new(minimum_filter::MinimumFilter),

@@ -8,15 +8,18 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::ScalarValue;
 
-use super::Boundary;
+use super::{ArrayLambda, Boundary};
 use crate::{Error, Result};
 
 /// The arguments after the array's.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Arguments {
     function: &'static str,
     names: &'static [&'static str],
     values: Vec<ScalarValue>,
+    /// What the lambda gives, known before the lambda is.
+    lambda_type: Option<DataType>,
+    lambda: Option<ArrayLambda>,
 }
 
 /// A nested list of numbers: its shape, and the numbers in row-major order.
@@ -46,7 +49,50 @@ impl Arguments {
                 values.len() + 1
             )));
         }
-        Ok(Self { function, names, values })
+        Ok(Self { function, names, values, lambda_type: None, lambda: None })
+    }
+
+    /// The same with a lambda that gives this type.
+    #[must_use]
+    pub fn with_lambda_type(self, lambda_type: DataType) -> Self {
+        Self { lambda_type: Some(lambda_type), ..self }
+    }
+
+    /// The same with this lambda.
+    ///
+    /// # Errors
+    /// `Bug` if the lambda does not fit its parameter.
+    pub fn with_lambda(self, lambda: ArrayLambda) -> Result<Self> {
+        Ok(Self { lambda: Some(lambda.clone()), ..self.with_lambda_type(lambda.output_type()?) })
+    }
+
+    /// The lambda.
+    ///
+    /// # Errors
+    /// `Plan` without one.
+    pub fn lambda(&self) -> Result<&ArrayLambda> {
+        self.lambda.as_ref().ok_or_else(|| self.no_lambda())
+    }
+
+    /// The type of what the lambda gives.
+    ///
+    /// # Errors
+    /// `Plan` without one.
+    pub fn lambda_type(&self) -> Result<&DataType> {
+        self.lambda_type.as_ref().ok_or_else(|| self.no_lambda())
+    }
+
+    /// An error about what the lambda gives.
+    pub fn wrong_lambda(&self, expected: &str, seen: &DataType) -> Error {
+        Error::plan(format!(
+            "{}: the lambda must give {expected}, not {seen}; cast it",
+            self.function
+        ))
+    }
+
+    /// An error for a call without a lambda in its place.
+    pub fn no_lambda(&self) -> Error {
+        self.wrong(super::LAMBDA, "a function of a list, such as w -> array_max(w)")
     }
 
     /// The function's name.

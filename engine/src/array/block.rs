@@ -77,6 +77,34 @@ impl Block {
             .map_err(|cause| Error::bug("cropping a block failed").caused_by(cause))?;
         Self::try_new(region.clone(), make_array(data))
     }
+
+    /// One block of disjoint ones that fill `region` together.
+    ///
+    /// # Errors
+    /// `Bug` if they do not fill it, or their types differ.
+    pub fn joined(region: &Region, blocks: &[Self]) -> Result<Self> {
+        if let [block] = blocks {
+            return block.crop(region);
+        }
+        let failed = |cause| Error::bug("joining blocks failed").caused_by(cause);
+        let parts: Vec<&dyn Array> = blocks.iter().map(|block| block.values.as_ref()).collect();
+        let concatenated = arrow::compute::concat(&parts).map_err(failed)?;
+        let mut places = vec![u64::MAX; region.element_count() as usize];
+        let mut from = 0;
+        for block in blocks {
+            let inner = block.region.relative_to(region.start());
+            for at in flat_indices(region.shape(), &inner).values() {
+                places[*at as usize] = from;
+                from += 1;
+            }
+        }
+        if places.contains(&u64::MAX) || from != region.element_count() {
+            return Err(Error::bug(format!("blocks do not fill {region}")));
+        }
+        let places = arrow::array::UInt64Array::from(places);
+        let values = arrow::compute::take(&concatenated, &places, None).map_err(failed)?;
+        Self::try_new(region.clone(), values)
+    }
 }
 
 /// Where `inner` begins in a row-major buffer of `shape`, if its elements are contiguous there.

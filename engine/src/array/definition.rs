@@ -13,12 +13,15 @@ use datafusion::logical_expr::Documentation;
 use super::{Arguments, ArraySource};
 use crate::Result;
 
+/// The name of the parameter that is a lambda over a list of elements. It stands after the array's.
+pub const LAMBDA: &str = "lambda";
+
 /// A function in SQL whose value at an element depends on the array around it.
 pub trait ArrayDefinition: Debug + Send + Sync {
     /// The function's name, in lower case.
     fn name(&self) -> &'static str;
 
-    /// The parameters after the array's, in order. All are constants.
+    /// The parameters after the array's, in order. All are constants, but for [`LAMBDA`].
     fn parameters(&self) -> &'static [&'static str];
 
     /// What people read about it.

@@ -160,44 +160,25 @@ impl Placed {
                 let lengths =
                     self.axes.iter().map(|axis| axis.spans.iter().map(|s| s.end - s.start).sum());
                 let shape: Vec<u64> = lengths.collect();
-                let parts: Vec<&dyn Array> =
-                    blocks.iter().map(|block| block.values().as_ref()).collect();
-                let joined = arrow::compute::concat(&parts)
-                    .map_err(|cause| Error::bug("cannot join blocks").caused_by(cause))?;
-                let order = self.packing_order(blocks, &shape);
-                arrow::compute::take(&joined, &arrow::array::UInt64Array::from(order), None)
-                    .map_err(|cause| Error::bug("cannot order blocks").caused_by(cause))
+                let packed = blocks.iter().map(|block| {
+                    let region =
+                        Region::new(self.packed_start(block), block.region().shape().to_vec());
+                    Block::try_new(region, Arc::clone(block.values()))
+                });
+                let packed = packed.collect::<Result<Vec<_>>>()?;
+                Ok(Arc::clone(Block::joined(&Region::whole(&shape), &packed)?.values()))
             }
         }
     }
 
-    /// For each element of the packed buffer, its place among the joined blocks.
-    fn packing_order(&self, blocks: &[Block], shape: &[u64]) -> Vec<u64> {
-        let mut order = vec![0; shape.iter().product::<u64>() as usize];
-        let mut joined = 0;
-        for block in blocks {
-            let region = block.region();
-            let start: Vec<u64> = self
-                .axes
-                .iter()
-                .enumerate()
-                .map(|(axis, placed)| {
-                    let before = placed.spans.iter().take_while(|s| s.start < region.start()[axis]);
-                    before.map(|span| span.end - span.start).sum()
-                })
-                .collect();
-            for index in 0..region.element_count() {
-                let position = unravel(index, region.shape());
-                let at = position
-                    .iter()
-                    .zip(&start)
-                    .zip(shape)
-                    .fold(0, |sum, ((offset, start), length)| sum * length + offset + start);
-                order[at as usize] = joined;
-                joined += 1;
-            }
-        }
-        order
+    /// Where the block of a region lies in the packed buffer.
+    fn packed_start(&self, block: &Block) -> Vec<u64> {
+        let axes = self.axes.iter().zip(block.region().start());
+        axes.map(|(placed, start)| {
+            let before = placed.spans.iter().take_while(|span| span.start < *start);
+            before.map(|span| span.end - span.start).sum()
+        })
+        .collect()
     }
 
     fn gathered<T: ArrowPrimitiveType>(

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::{DFSchema, ScalarValue};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::expr::{Lambda, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, WindowFunctionDefinition};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
@@ -18,7 +19,9 @@ use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::ArrayTable;
-use crate::array::{Arguments, ArrayDefinition, ArraySource, Operand, expression_array};
+use crate::array::{
+    Arguments, ArrayDefinition, ArrayLambda, ArraySource, Operand, expression_array, list_type,
+};
 use crate::exec::BlockAggregate;
 use crate::exec::reduce::GroupKey;
 use crate::{Error, Result};
@@ -40,10 +43,22 @@ impl ArrayTable {
         }
         let (value, constants) =
             arguments.split_first().ok_or_else(|| Error::bug("a call without arguments"))?;
-        let constants = constants.iter().map(|argument| constant(definition.name(), argument));
-        let constants = constants.collect::<Result<Vec<_>>>()?;
-        let arguments = Arguments::try_new(definition.name(), definition.parameters(), constants)?;
         let value = self.array_of(&super::unqualified(value.clone()))?;
+        let name = definition.name();
+        let mut given = vec![];
+        let mut lambda = None;
+        for argument in constants {
+            if let Expr::Lambda(expr) = argument {
+                lambda = Some(planned_lambda(name, expr, &value.meta().data_type)?);
+                given.push(ScalarValue::Null);
+            } else {
+                given.push(constant(name, argument)?);
+            }
+        }
+        let mut arguments = Arguments::try_new(name, definition.parameters(), given)?;
+        if let Some(lambda) = lambda {
+            arguments = arguments.with_lambda(lambda)?;
+        }
         let expected = definition.output_type(&value.meta().data_type, &arguments)?;
         let array = definition.build(value, &arguments)?;
         if array.meta().data_type != expected {
@@ -132,6 +147,43 @@ impl ArrayTable {
 fn physical_expr(expr: &Expr, columns: &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>> {
     let planning = PhysicalPlanningContext::default();
     create_physical_expr(expr, columns, &ExecutionProps::new(), &planning)
+}
+
+/// A lambda over lists of elements of this type.
+fn planned_lambda(function: &str, lambda: &Lambda, element: &DataType) -> DfResult<ArrayLambda> {
+    let [parameter] = lambda.params.as_slice() else {
+        return Err(Error::plan(format!(
+            "{function}: a lambda of one parameter is expected, such as w -> array_max(w)"
+        ))
+        .into());
+    };
+    let body = lambda.body.as_ref();
+    if let Some(column) = body.column_refs().into_iter().next() {
+        return Err(Error::plan(format!(
+            "{function}: the lambda reads {column}; it can only read its parameter {parameter}"
+        ))
+        .into());
+    }
+    if body.is_volatile() {
+        return Err(Error::plan(format!(
+            "{function}: the lambda gives different values from call to call"
+        ))
+        .into());
+    }
+    let over_list = |part: Expr| match part {
+        Expr::LambdaVariable(variable) if variable.name == *parameter => {
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(variable.name))))
+        }
+        Expr::Lambda(inner) if inner.params.contains(parameter) => {
+            Ok(Transformed::new(Expr::Lambda(inner), false, TreeNodeRecursion::Jump))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    let body = lambda.body.as_ref().clone().transform_down(over_list)?.data;
+    let list = Field::new(parameter, list_type(element), false);
+    let schema = Arc::new(Schema::new(vec![list]));
+    let named = DFSchema::try_from(schema.as_ref().clone())?;
+    Ok(ArrayLambda::new(physical_expr(&body, &named)?, schema))
 }
 
 /// The value of an argument that reads no column.

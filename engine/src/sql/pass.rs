@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::arguments;
 use super::table_call::{READ_PREFIX, TableCall, is_table_function};
 use crate::registry::Registry;
+use crate::rewrite::lambda_parameter_names;
 use crate::{Error, Result, files};
 
 /// The pass, with what it looks names up in.
@@ -137,21 +138,25 @@ impl<'a> Pass<'a> {
 
     /// The names of a function's parameters; `None` for an unknown function.
     fn parameters(&self, name: &str) -> Result<Option<Vec<String>>> {
+        let no_names = || {
+            Error::plan(format!(
+                "{name} takes no arguments by name; give them in order, without names"
+            ))
+        };
         let signature = if let Some(function) = self.state.scalar_functions().get(name) {
             function.signature()
         } else if let Some(function) = self.state.aggregate_functions().get(name) {
             function.signature()
         } else if let Some(function) = self.state.window_functions().get(name) {
             function.signature()
+        } else if let Some(function) = self.state.higher_order_functions().get(name) {
+            let names = lambda_parameter_names(function)
+                .map(|names| names.into_iter().map(str::to_string).collect());
+            return names.map(Some).ok_or_else(no_names);
         } else {
             return Ok(None); // DataFusion says that there is no such function
         };
-        match &signature.parameter_names {
-            Some(names) => Ok(Some(names.clone())),
-            None => Err(Error::plan(format!(
-                "{name} takes no arguments by name; give them in order, without names"
-            ))),
-        }
+        signature.parameter_names.clone().map(Some).ok_or_else(no_names)
     }
 }
 

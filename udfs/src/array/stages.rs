@@ -8,6 +8,8 @@ pub mod gaussian;
 pub mod grey;
 pub mod linear;
 pub mod local;
+pub mod map_blocks;
+pub mod map_overlap;
 pub mod rank;
 pub mod root;
 

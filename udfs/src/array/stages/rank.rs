@@ -6,7 +6,7 @@ use std::sync::Arc;
 use almagest_engine::Result;
 use almagest_engine::array::{Arguments, ArraySource};
 
-use super::window_stage::{Kernel, WindowStage};
+use super::window_stage::{Kernel, WINDOW_ELEMENTS_MAX, WindowStage};
 use super::windows;
 use crate::kernels::filter::element::Element;
 use crate::kernels::filter::rank::{rank_nd, rank_nd_missing};
@@ -67,7 +67,9 @@ pub fn ranked(
         None => window.iter().fold(1, |product: usize, size| product.saturating_mul(*size)),
     };
     if count > WINDOW_ELEMENTS_MAX {
-        return Err(arguments.wrong("size", "at most 16777216 elements in all"));
+        return Err(
+            arguments.wrong("size", &format!("at most {WINDOW_ELEMENTS_MAX} elements in all"))
+        );
     }
     let ignore_nan = arguments.ignores_nan()?;
     WindowStage::over(
@@ -76,9 +78,6 @@ pub fn ranked(
         RankKernel { window, footprint, rank: rank(count)?, ignore_nan },
     )
 }
-
-/// Windows of more elements than this are refused.
-const WINDOW_ELEMENTS_MAX: usize = 1 << 24;
 
 /// The element of a rank among those of a window.
 #[derive(Debug)]

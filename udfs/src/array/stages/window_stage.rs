@@ -19,6 +19,9 @@ use arrow::datatypes::{
 
 use crate::kernels::filter::element::Element;
 
+/// Windows of more elements than this are refused.
+pub const WINDOW_ELEMENTS_MAX: usize = 1 << 24;
+
 /// How a window reaches along one axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reach {
