@@ -25,8 +25,6 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         // First, so that functions may read columns of both sides of a join.
         Arc::new(zip::Zip),
-        // Before functions are lowered, which may read the windows' results.
-        Arc::new(block_windows::BlockWindows),
         // After types are known, and before the optimizer could evaluate or move a call.
         Arc::new(lowering::Lowering),
     ]

@@ -164,12 +164,6 @@ fn planned_lambda(function: &str, lambda: &Lambda, element: &DataType) -> DfResu
         ))
         .into());
     }
-    if body.is_volatile() {
-        return Err(Error::plan(format!(
-            "{function}: the lambda gives different values from call to call"
-        ))
-        .into());
-    }
     let over_list = |part: Expr| match part {
         Expr::LambdaVariable(variable) if variable.name == *parameter => {
             Ok(Transformed::yes(Expr::Column(Column::new_unqualified(variable.name))))

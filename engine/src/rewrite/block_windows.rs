@@ -1,6 +1,7 @@
 //! Window functions over blocks of an array become columns of the array's table.
 //!
-//! Stage: analyzer, before [`super::lowering`]. Before and after:
+//! Stage: a part of [`super::lowering`], so that windows may read what functions give and functions
+//! what windows give. Before and after:
 //!
 //! ```text
 //! Window: avg(value) OVER (PARTITION BY y/512, x/512)     Projection: …, "avg(value) over …"
@@ -15,15 +16,12 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
     Expr, LogicalPlan, Projection, Window, WindowFrameBound, WindowFunctionDefinition,
 };
-use datafusion::optimizer::AnalyzerRule;
 
 use super::carry::{Added, with_column};
 use super::group_key::group_key;
@@ -34,22 +32,12 @@ use crate::exec::reduce::GroupKey;
 /// Elements of a block that is computed in one piece.
 const BLOCK_ELEMENTS_MAX: u64 = 16 << 20;
 
-/// The rule.
-#[derive(Debug)]
-pub struct BlockWindows;
-
-impl AnalyzerRule for BlockWindows {
-    fn name(&self) -> &str {
-        "block_windows"
-    }
-
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(rewritten)?.data)
-    }
-}
-
-fn rewritten(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
-    let LogicalPlan::Window(window) = &plan else { return Ok(Transformed::no(plan)) };
+/// The same node without the windows over blocks, whose results come from below it; `None` if there
+/// are none.
+///
+/// # Errors
+/// `Plan` for arguments that do not fit.
+pub fn without_blocks(window: &Window) -> DfResult<Option<LogicalPlan>> {
     let mut input = window.input.as_ref().clone();
     let mut outputs: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
     let mut left = vec![];
@@ -72,12 +60,12 @@ fn rewritten(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
         });
     }
     if left.len() == window.window_expr.len() {
-        return Ok(Transformed::no(plan));
+        return Ok(None);
     }
     if !left.is_empty() {
         input = LogicalPlan::Window(Window::try_new(left, Arc::new(input))?);
     }
-    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(input))?)))
+    Ok(Some(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(input))?)))
 }
 
 /// A window function that is an aggregate of the whole partition.

@@ -22,6 +22,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::block_windows::without_blocks;
 use super::carry::{Added, TWO_ARRAYS, input_with, refused, with_column};
 use super::marker::definition_of;
 use super::restate::unqualified;
@@ -42,12 +43,28 @@ impl AnalyzerRule for Lowering {
     }
 }
 
-/// One node whose inputs are lowered already.
+/// One node whose inputs are lowered already. Windows over blocks follow the calls that they read.
 fn lowered(node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
-    if !node.expressions().iter().any(holds_call) {
-        return Ok(Transformed::no(node));
-    }
     let columns = node.schema().columns();
+    let mut changed = match node.expressions().iter().any(holds_call) {
+        true => Transformed::yes(without_calls(node)?),
+        false => Transformed::no(node),
+    };
+    if let LogicalPlan::Window(window) = &changed.data
+        && let Some(node) = without_blocks(window)?
+    {
+        changed = Transformed::yes(node);
+    }
+    if changed.data.schema().fields().len() == columns.len() {
+        return Ok(changed);
+    }
+    let columns = columns.into_iter().map(Expr::Column).collect();
+    let narrow = Projection::try_new(columns, Arc::new(changed.data))?;
+    Ok(Transformed::yes(LogicalPlan::Projection(narrow)))
+}
+
+/// The node over inputs that have a column for each of its calls.
+fn without_calls(node: LogicalPlan) -> DfResult<LogicalPlan> {
     let mut inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
     let names = NamePreserver::new(&node);
     let sorts = matches!(node, LogicalPlan::Sort(_));
@@ -60,12 +77,7 @@ fn lowered(node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
         Ok(if sorts { changed } else { changed.update_data(|expr| name.restore(expr)) })
     })?;
     let node = changed.data;
-    let node = node.with_new_exprs(node.expressions(), inputs)?;
-    if node.schema().fields().len() == columns.len() {
-        return Ok(Transformed::yes(node));
-    }
-    let columns = columns.into_iter().map(Expr::Column).collect();
-    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(node))?)))
+    node.with_new_exprs(node.expressions(), inputs)
 }
 
 fn holds_call(expr: &Expr) -> bool {
