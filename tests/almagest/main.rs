@@ -9,6 +9,7 @@ mod hdf5_corpus;
 mod hdf5_reads;
 mod hdf5_real;
 mod hdf5_remote;
+mod lazy_arrays;
 mod object_stores;
 mod specs;
 mod spilling;
