@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 import data
+import filters
 import limits
 import peers
 from almagest import Almagest, explained, start_seconds
@@ -45,7 +46,7 @@ class Bench:
         check(name, answer(rows), expected)
         for peer, work, _ in peers_:
             result = work()
-            if peer in ("Dask", "Dask, by chunk", "h5py+NumPy"):
+            if peer in ("Dask", "Dask, by chunk", "h5py+NumPy", "SciPy", "dask-image"):
                 check(f"{name}, {peer}", result, expected, 1e-4)  # they add in f4
         ours, theirs = [], [[] for _ in peers_]
         for _ in range(self.repeats):
@@ -62,6 +63,11 @@ class Bench:
             self.rows.append((name, spread(ours), rate, peer, spread(seconds), f"{ratio:.1f}",
                               wanted, met))
             print("  " + " | ".join(self.rows[-1]), flush=True)
+
+    def median(self, sql):
+        """Seconds of a statement, the page cache warm."""
+        self.engine.run(sql)
+        return statistics.median(self.engine.run(sql)[1] for _ in range(self.repeats))
 
     def fact(self, name, value, wanted, met):
         self.rows.append((name, value, "", "", "", "", wanted, "yes" if met else "**no**"))
@@ -98,14 +104,6 @@ def application_a(bench, size):
                  ("h5py+NumPy", numpy_image(path, lambda d: d[...].mean(axis=axis)), None)],
                 whole.mean(axis=axis), column, count)
     side = min(512, size)
-    blocks = whole.reshape(size // side, side, size // side, side)
-    rest = (blocks - blocks.mean(axis=(1, 3), keepdims=True)).std()
-    bench.compare(
-        "deviation of blocks less their means, raw",
-        f"SELECT stddev_pop(rest) FROM (SELECT value - avg(value) OVER (PARTITION BY y / {side}, "
-        f"x / {side}) AS rest FROM '{raw}')",
-        [("Dask", dask_image(raw, lambda a: a.map_blocks(peers.block_rest).std(), side), None)],
-        rest, number, count)
     low, high = size // 8, size // 4
     bench.compare(
         "mean of a slice, gzip",
@@ -190,6 +188,23 @@ def growth_and_memory(bench, size, huge):
                    f"({elapsed:.1f} s)", f"{peak:.0f} MB", "< 700 MB", peak < 700)
 
 
+def filters_and_blocks(bench, size, huge):
+    path, other = data.image(CACHE, size, False), data.image(CACHE, size, False, 43)
+    filters.filters(bench, path, size, 2048, data.image(CACHE, 2048, False))
+    filters.blocks_and_zips(bench, path, other, size)
+
+    def chunks_read(sql):
+        found = re.findall(r"chunks_read=(\d+)", explained(BINARY, sql))
+        return sum(map(int, found))
+
+    def peak(sql):
+        engine = Almagest(BINARY, "--memory-limit", "256MB")
+        _, elapsed = engine.run(sql)
+        return engine.end(), elapsed
+
+    filters.windows_and_memory(bench, data.pattern(CACHE, huge), huge, chunks_read, peak)
+
+
 def report(bench, roof, size, rows, csv_rows):
     lines = [
         f"{size} × {size} `f4`, {rows:,} catalog rows, {csv_rows:,} CSV rows, two threads, "
@@ -206,7 +221,7 @@ def report(bench, roof, size, rows, csv_rows):
 def main():
     parser = argparse.ArgumentParser(prog="benches/run", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small data; only prints")
-    parser.add_argument("--only", choices=["a", "b", "rest"], help="one part; only prints")
+    parser.add_argument("--only", choices=["a", "b", "filters", "rest"], help="one part; only prints")
     parser.add_argument("--repeats", type=int, default=None, help="runs of each pair [7, quick 3]")
     arguments = parser.parse_args()
     quick = arguments.quick
@@ -216,6 +231,7 @@ def main():
     parts = {
         "a": lambda: application_a(bench, size),
         "b": lambda: application_b(bench, rows, csv_rows),
+        "filters": lambda: filters_and_blocks(bench, size, huge),
         "rest": lambda: growth_and_memory(bench, size, huge),
     }
     for name, part in parts.items():

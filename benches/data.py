@@ -20,7 +20,7 @@ def made_once(path, make):
     return path
 
 
-def image(folder, size, compression):
+def image(folder, size, compression, seed=42):
     """A noisy image, as measured: no value twice, so gzip finds only the exponents alike."""
 
     def make(path):
@@ -28,12 +28,13 @@ def image(folder, size, compression):
             options = dict(compression="gzip", shuffle=True) if compression else {}
             side = min(SIDE, size)
             d = f.create_dataset("image", (size, size), "f4", chunks=(side, side), **options)
-            rng = np.random.default_rng(42)
+            rng = np.random.default_rng(seed)
             for y in range(0, size, side):
                 rows = rng.standard_normal((min(side, size - y), size), dtype="f4")
                 d[y : y + side] = rows * 15 + 250
 
-    name = f"image-{size}{'-gzip' if compression else ''}.h5"
+    suffix = "-gzip" if compression else ""
+    name = f"image-{size}{suffix}.h5" if seed == 42 else f"image-{size}-{seed}{suffix}.h5"
     return made_once(os.path.join(folder, name), make)
 
 
