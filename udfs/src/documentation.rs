@@ -29,6 +29,16 @@ pub fn array(description: &str, syntax: &str, example: &str, answer: &str) -> Do
     section("Array Functions", description, syntax, example, answer)
 }
 
+/// The description of a table function of arrays.
+pub fn relation(
+    description: &str,
+    syntax: &str,
+    example: &str,
+    answer: &str,
+) -> DocumentationBuilder {
+    section("Table Functions", description, syntax, example, answer)
+}
+
 fn section(
     label: &'static str,
     description: &str,

@@ -8,12 +8,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, make_array};
-use arrow::buffer::{Buffer, MutableBuffer};
 use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::Mutex;
 
-use super::{ArraySource, Block, Fetched, ReadContext, Region, copy_box};
+use super::join::joined;
+use super::{ArraySource, Block, Fetched, ReadContext, Region};
 use crate::{Error, Result};
 
 /// A cache of decoded chunks.
@@ -148,33 +147,4 @@ impl ChunkCache {
 
 fn address(source: &Arc<dyn ArraySource>) -> usize {
     Arc::as_ptr(source).cast::<()>() as usize
-}
-
-/// The elements of `region` out of blocks that together cover it.
-fn joined(blocks: &[Block], region: &Region) -> Result<Block> {
-    if let [block] = blocks {
-        return block.crop(region);
-    }
-    let Some(first) = blocks.first() else {
-        return Err(Error::bug(format!("no chunks under region {region}")));
-    };
-    let data_type = first.values().data_type().clone();
-    let width = data_type.primitive_width();
-    let width = width.ok_or_else(|| Error::bug(format!("cached chunks of type {data_type}")))?;
-    let rows = region.element_count() as usize;
-    let mut out = MutableBuffer::from_len_zeroed(rows * width);
-    for block in blocks {
-        let Some(shared) = block.region().intersect(region) else { continue };
-        let data = block.values().to_data();
-        let from = &data.buffers()[0].as_slice()[data.offset() * width..];
-        let source = shared.relative_to(block.region().start());
-        let target = shared.relative_to(region.start());
-        copy_box(from, block.region().shape(), &source, &mut out, region.shape(), &target, width);
-    }
-    let data = arrow::array::ArrayData::builder(data_type)
-        .len(rows)
-        .add_buffer(Buffer::from(out))
-        .build()
-        .map_err(|cause| Error::bug("joining chunks failed").caused_by(cause))?;
-    Block::try_new(region.clone(), make_array(data))
 }
