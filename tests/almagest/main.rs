@@ -10,6 +10,7 @@ mod hdf5_reads;
 mod hdf5_real;
 mod hdf5_remote;
 mod object_stores;
+mod relations;
 mod specs;
 mod spilling;
 mod tidy;

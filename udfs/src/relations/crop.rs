@@ -21,8 +21,13 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
          nothing outside. Each dimension is given as [start, stop], and stop is left out, as in \
          Python's start:stop; NULL is the array's end. Dimensions that are not named stay whole.",
         "crop(table, dimension => [start, stop] [, …])",
-        "SELECT y, x, value FROM crop(arange(10, 20), x => [3, 5]) ORDER BY x;",
-        "",
+        "SELECT x, value FROM crop(arange(10, 20), x => [3, 5]) ORDER BY x;",
+        "+---+-------+\n\
+         | x | value |\n\
+         +---+-------+\n\
+         | 0 | 13    |\n\
+         | 1 | 14    |\n\
+         +---+-------+",
     )
     .with_argument("table", "An array: a table's name, a file in quotes, a query in parentheses.")
     .with_argument("dimension", "The first index and the one behind the last.")

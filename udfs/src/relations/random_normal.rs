@@ -26,7 +26,11 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
         "random_normal(shape [, seed, mean, stddev, loc, scale, dtype, chunks])",
         "SELECT round(avg(value), 2) AS mean, round(stddev(value), 2) AS stddev FROM \
          random_normal([200, 200], seed => 1, mean => 10, stddev => 3);",
-        "",
+        "+------+--------+\n\
+         | mean | stddev |\n\
+         +------+--------+\n\
+         | 10.0 | 3.01   |\n\
+         +------+--------+",
     )
     .with_argument("shape", "The length, or a list of one for each dimension.")
     .with_argument("seed", "Chooses the numbers; 0 without it.")

@@ -24,8 +24,12 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
          on the seed and its position alone, never on chunks or threads: Philox4x32-10.",
         "random_uniform(shape [, seed, low, high, dtype, chunks])",
         "SELECT round(min(value), 1) AS least, round(avg(value), 1) AS mean, \
-         round(max(value), 1) AS greatest FROM random_uniform([200, 200], low => -1);",
-        "",
+         round(max(value), 1) AS greatest FROM random_uniform([200, 200]);",
+        "+-------+------+----------+\n\
+         | least | mean | greatest |\n\
+         +-------+------+----------+\n\
+         | 0.0   | 0.5  | 1.0      |\n\
+         +-------+------+----------+",
     )
     .with_argument("shape", "The length, or a list of one for each dimension.")
     .with_argument("seed", "Chooses the numbers; 0 without it.")
