@@ -3,11 +3,16 @@
 mod array_table;
 mod derive;
 mod dimension_bounds;
+mod joined_tables;
 mod record_table;
 mod reduced_array;
+mod relation;
 
 use crate::rewrite::unqualified;
 
 pub use array_table::{ArrayTable, can_be_evaluated};
+pub(crate) use derive::value_of;
+pub use joined_tables::{concat_tables, stack_tables};
 pub use record_table::RecordTable;
 pub use reduced_array::ReducedArray;
+pub use relation::{ArrayRelation, RelationInputs};

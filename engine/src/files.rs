@@ -5,8 +5,9 @@
 //! DataFusion's own factory: it takes the first file's type for all, reports schemas that do not
 //! fit without naming a file, and says "table not found" for a path that is not there.
 //!
-//! Which files: [`location`]. Which format: [`kind`]. Which columns: [`schema`].
+//! Files of arrays, several of which are one array: [`arrays`]. Which files: [`location`]. Which format: [`kind`]. Which columns: [`schema`].
 
+mod arrays;
 mod kind;
 mod location;
 mod partitions;
@@ -26,6 +27,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
 
+pub use arrays::open_arrays;
 pub use kind::{FILE_TYPES, of_compressed_target, register_aliases};
 pub use location::looks_like_path;
 

@@ -1,5 +1,5 @@
-//! What can be plugged into the engine: formats and object stores. (Functions are DataFusion's own
-//! UDFs.)
+//! What can be plugged into the engine: formats, object stores, table functions. (Other functions are
+//! DataFusion's own UDFs.)
 //!
 //! In: the lists that `connectors` gives. Out: look-ups by name and by file extension, used by
 //! `CREATE EXTERNAL TABLE`, `FROM 'path'`, `read_…` functions, `array_info` and completion alike.
@@ -15,6 +15,7 @@ use datafusion::logical_expr::CreateExternalTable;
 use url::Url;
 
 use crate::array::ArraySource;
+use crate::catalog::ArrayRelation;
 use crate::{Error, Result};
 
 /// Options of a table, keys in lower case, as `OPTIONS ('key' 'value')` or `key => value` give them.
@@ -78,12 +79,13 @@ pub trait Stores: ObjectStoreRegistry {
 pub struct Registry {
     formats: Vec<Arc<dyn Format>>,
     stores: Option<Arc<dyn Stores>>,
+    relations: Vec<Arc<dyn ArrayRelation>>,
 }
 
 impl Registry {
     /// A registry of these formats.
     pub fn new(formats: Vec<Arc<dyn Format>>) -> Self {
-        Self { formats, stores: None }
+        Self { formats, ..Self::default() }
     }
 
     /// The same with these object stores; without them there are only DataFusion's local files.
@@ -95,6 +97,22 @@ impl Registry {
     /// The object stores, if they are not DataFusion's.
     pub fn stores(&self) -> Option<&Arc<dyn Stores>> {
         self.stores.as_ref()
+    }
+
+    /// The same with these table functions.
+    #[must_use]
+    pub fn with_relations(self, relations: Vec<Arc<dyn ArrayRelation>>) -> Self {
+        Self { relations, ..self }
+    }
+
+    /// The table functions that give arrays.
+    pub fn relations(&self) -> &[Arc<dyn ArrayRelation>] {
+        &self.relations
+    }
+
+    /// The table function with this name, in lower case.
+    pub fn relation(&self, name: &str) -> Option<&Arc<dyn ArrayRelation>> {
+        self.relations.iter().find(|relation| relation.name() == name)
     }
 
     /// Every format, in the order of registration.
@@ -156,12 +174,22 @@ impl Registry {
     }
 }
 
+/// The option of every format that reads several files as one array.
+pub const STACK: &str = "stack";
+
+/// The options of tables of a format: its own, and those of all formats.
+pub fn options_of(format: &dyn Format) -> Vec<(&'static str, &'static str)> {
+    let stack =
+        (STACK, "name of a new leading dimension under which the files of a glob are stacked");
+    format.options().iter().copied().chain([stack]).collect()
+}
+
 /// Refuses options that a format does not know, naming those it does.
 ///
 /// # Errors
 /// `Plan`.
 pub fn check_options(format: &dyn Format, options: &TableOptions) -> Result<()> {
-    let known: Vec<&str> = format.options().iter().map(|(name, _)| *name).collect();
+    let known: Vec<&str> = options_of(format).iter().map(|(name, _)| *name).collect();
     let mut unknown: Vec<&String> =
         options.keys().filter(|key| !known.contains(&key.as_str())).collect();
     unknown.sort();

@@ -3,6 +3,7 @@
 //! Every rule gives an ordinary plan over a table of ours, and running it twice changes nothing: a
 //! cluster optimises a plan on the client and again on the scheduler.
 
+mod array_plan;
 mod block_windows;
 mod carry;
 mod dense_reduction;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
 
+pub(crate) use array_plan::array_table_of;
 pub use marker::{lambda_parameter_names, register as register_array_function};
 pub(crate) use restate::unqualified;
 

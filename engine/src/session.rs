@@ -17,7 +17,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::CreateExternalTable;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
@@ -27,7 +27,7 @@ use crate::array::MemoryArray;
 use crate::catalog::ArrayTable;
 use crate::exec::ComputeThreads;
 use crate::exec::reduce::{extreme_function, merge_functions};
-use crate::registry::{Format, Registry, TableOptions, check_options};
+use crate::registry::{Format, Registry, TableOptions};
 use crate::{Error, Result, files, sql};
 
 /// The consumers that an error about exhausted memory names.
@@ -186,7 +186,6 @@ impl TableProviderFactory for FormatTableFactory {
             .iter()
             .map(|(key, value)| (key.trim_start_matches("format.").to_lowercase(), value.clone()))
             .collect();
-        check_options(self.format.as_ref(), &options)?;
         let [location] = command.locations.as_slice() else {
             return Err(Error::unsupported(format!(
                 "{} tables take one LOCATION, not {}",
@@ -195,7 +194,9 @@ impl TableProviderFactory for FormatTableFactory {
             ))
             .into());
         };
-        Ok(self.format.open(session, location, &options).await?)
+        let state = session.as_any().downcast_ref::<SessionState>();
+        let state = state.ok_or_else(|| Error::bug("a session without a state"))?;
+        Ok(files::open_arrays(state, self.format.as_ref(), location, &options).await?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! SQL text to a statement that DataFusion can plan.
 //!
 //! Stage: between the text and DataFusion's planner. In: text. Out: statements whose table
-//! functions have become table names ([`table_call`]) and whose `name => value` arguments have
+//! functions have become table names ([`table_call`], [`relation_call`]) and whose `name => value` arguments have
 //! become positional ([`arguments`]), both by one pass over the syntax tree ([`pass`]).
 //!
 //! The tables themselves are opened when DataFusion looks their names up: see [`file_tables`].
@@ -12,8 +12,10 @@ mod dialect;
 mod file_tables;
 mod missing;
 mod pass;
+mod relation_call;
 mod table_call;
 mod table_function;
+mod visible_ctes;
 
 use std::collections::VecDeque;
 
@@ -23,6 +25,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 pub use dialect::AlmagestDialect;
 pub(crate) use file_tables::FileTables;
 pub(crate) use missing::explain_missing;
+use pass::folded;
 pub(crate) use table_function::register_table_functions;
 
 use crate::registry::Registry;

@@ -9,8 +9,9 @@ use almagest_engine::{Result, Session, SessionOptions};
 /// # Errors
 /// `Plan` if an option cannot be met.
 pub fn session(options: &SessionOptions) -> Result<Session> {
-    let registry =
-        Registry::new(almagest_connectors::formats()).with_stores(almagest_connectors::stores());
+    let registry = Registry::new(almagest_connectors::formats())
+        .with_stores(almagest_connectors::stores())
+        .with_relations(almagest_udfs::array_relations());
     let session = Session::try_new(&registry, options)?;
     for function in almagest_udfs::scalar_functions()? {
         session.context().register_udf(function);

@@ -9,7 +9,11 @@ fn descriptions() -> Vec<(String, Option<Documentation>)> {
     let aggregate = almagest_udfs::aggregate_functions().unwrap();
     let scalar = scalar.iter().map(|f| (f.name().to_string(), f.documentation().cloned()));
     let aggregate = aggregate.iter().map(|f| (f.name().to_string(), f.documentation().cloned()));
-    scalar.chain(aggregate).collect()
+    let relations = almagest_udfs::array_relations();
+    let relations = relations
+        .iter()
+        .map(|relation| (relation.name().to_string(), Some(relation.documentation().clone())));
+    scalar.chain(aggregate).chain(relations).collect()
 }
 
 /// Statements after `> ` up to `;`, each followed by its answer.
@@ -37,7 +41,7 @@ async fn answer(session: &Session, statement: &str) -> String {
 async fn every_function_has_examples_and_they_are_true() {
     let session = almagest::session(&SessionOptions::default()).unwrap();
     let descriptions = descriptions();
-    assert!(descriptions.len() >= 9, "functions are missing from the lists");
+    assert!(descriptions.len() >= 19, "functions are missing from the lists");
     for (name, documentation) in descriptions {
         let documentation = documentation.unwrap_or_else(|| panic!("{name} is not described"));
         let text = documentation.sql_example.unwrap_or_else(|| panic!("{name} has no example"));

@@ -54,6 +54,19 @@ async fn a_plain_context_gives_the_same_answers() {
     let sql = "SELECT count(*) FROM 'data/image.h5'";
     let rows = session.context().sql(sql).await.unwrap().collect().await.unwrap();
     assert_eq!(rows[0].column(0).as_primitive::<Int64Type>().value(0), 3500);
+    // The table functions of arrays take their tables in quotes there.
+    for from in [
+        "random_normal([30, 40], 7)",
+        "downsample('data/image.h5', [8, 7], 'count')",
+        "concat('data/image.h5', 'data/image.h5')",
+    ] {
+        let sql = format!("SELECT sum(value) FROM {from}");
+        let plain = session.context().sql(&sql).await.unwrap().collect().await.unwrap();
+        let ours = session.sql(&sql).await.unwrap().collect().await.unwrap();
+        assert_eq!(plain[0].columns(), ours[0].columns(), "{from}");
+    }
+    let error = session.context().sql("SELECT * FROM concat(1)").await.unwrap_err();
+    assert!(error.to_string().contains("Int64(1) is no table"), "{error}");
     let error = session.context().sql("SELECT * FROM read_hdf5('data/nix.h5')").await.unwrap_err();
     assert!(error.to_string().contains("nix.h5"), "{error}");
 }

@@ -11,6 +11,7 @@ mod hdf5_real;
 mod hdf5_remote;
 mod lazy_arrays;
 mod object_stores;
+mod relations;
 mod specs;
 mod spilling;
 mod tidy;

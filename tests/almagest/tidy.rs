@@ -105,6 +105,20 @@ fn every_function_stands_in_its_list() {
 }
 
 #[test]
+fn every_table_function_stands_in_its_list() {
+    let list = text("udfs/src/relations.rs");
+    let mut seen = 0;
+    for (path, code) in rust_files().iter().filter(|(path, _)| path.starts_with("udfs/")) {
+        for line in code.lines().filter(|line| line.starts_with("impl ArrayRelation for ")) {
+            let name = line.trim_start_matches("impl ArrayRelation for ").trim_end_matches(" {");
+            assert!(list.contains(&format!("::{name})")), "{path}: {name} is in no list");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "only {seen} table functions were found: is the search broken?");
+}
+
+#[test]
 fn every_format_stands_in_its_list() {
     let list = text("connectors/src/lib.rs");
     let mut seen = 0;

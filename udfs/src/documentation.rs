@@ -79,6 +79,16 @@ pub fn filter(
     described.fold(documented, |all, (name, text)| all.with_argument(*name, *text)).build()
 }
 
+/// The description of a table function of arrays.
+pub fn relation(
+    description: &str,
+    syntax: &str,
+    example: &str,
+    answer: &str,
+) -> DocumentationBuilder {
+    section("Table Functions", description, syntax, example, answer)
+}
+
 fn section(
     label: &'static str,
     description: &str,

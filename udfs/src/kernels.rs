@@ -6,5 +6,7 @@ pub mod filter;
 pub mod grouped_values;
 pub mod histogram;
 pub mod interval_labels;
+pub mod normal_quantile;
 pub mod order_statistics;
+pub mod philox;
 pub mod sigma_clip;

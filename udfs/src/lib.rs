@@ -1,18 +1,20 @@
 //! SQL functions that DataFusion lacks, or does slower or less exactly: one file a function, one
 //! line in the lists below. Each function describes itself (`documentation.rs`).
 //!
-//! This crate knows no file format and no table.
+//! This crate knows no file format.
 
 mod array;
 mod catalog;
 mod constant;
 mod documentation;
 mod kernels;
+mod relations;
 mod stats;
 
 use std::sync::Arc;
 
 use almagest_engine::array::ArrayDefinition;
+use almagest_engine::catalog::ArrayRelation;
 use datafusion::error::Result;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::optimizer::OptimizerRule;
@@ -44,6 +46,11 @@ pub fn aggregate_functions() -> Result<Vec<AggregateUDF>> {
 /// Every function of arrays.
 pub fn array_functions() -> Vec<Arc<dyn ArrayDefinition>> {
     array::definitions()
+}
+
+/// Every table function that gives an array.
+pub fn array_relations() -> Vec<Arc<dyn ArrayRelation>> {
+    relations::all()
 }
 
 /// Rules of the logical optimizer that know these functions, to be appended to DataFusion's.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use almagest_engine::array::{
     ArrayMeta, ArraySource, Block, Fetched, Grid, ReadContext, Region, Storage, chunks_of,
+    default_dim,
 };
 use almagest_engine::{Error, Result};
 use async_trait::async_trait;
@@ -23,7 +24,6 @@ use rust_hdf5::format::messages::{
     MSG_FILL_VALUE_OLD, MSG_FILTER_PIPELINE,
 };
 
-use super::dimensions::default_name;
 use super::element::Element;
 use super::filters::Pipeline;
 use super::index::{self, Chunks, Shapes};
@@ -166,7 +166,7 @@ impl Hdf5Array {
             _ => chunk_shape,
         };
         let meta = ArrayMeta {
-            dims: (0..shape.len()).map(|axis| default_name(axis, shape.len())).collect(),
+            dims: (0..shape.len()).map(|axis| default_dim(axis, shape.len())).collect(),
             data_type: element.arrow(),
             nullable: false,
             chunk_shape,

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use almagest_engine::Result;
+use almagest_engine::array::default_dim;
 
 use super::attributes::Attributes;
 use super::groups;
@@ -83,20 +84,10 @@ pub fn names(
         let coordinate = || coordinates.get(axis).cloned();
         let itself = || own_scale.then(|| own.to_string());
         let name = label.or_else(scale).or_else(coordinate).or_else(itself);
-        let name = name.unwrap_or_else(|| default_name(axis, ndim));
+        let name = name.unwrap_or_else(|| default_dim(axis, ndim));
         found.push(name);
     }
     Ok(distinct(found))
-}
-
-/// The name of an axis that the file does not name.
-pub fn default_name(axis: usize, ndim: usize) -> String {
-    match ndim - axis {
-        1 => "x".into(),
-        2 => "y".into(),
-        3 => "z".into(),
-        _ => format!("d{axis}"),
-    }
 }
 
 /// An array may lie on one dimension twice, as a matrix of covariances does.
@@ -137,7 +128,7 @@ mod tests {
 
     #[test]
     fn unnamed_axes_end_in_z_y_x() {
-        let names: Vec<String> = (0..5).map(|axis| default_name(axis, 5)).collect();
+        let names: Vec<String> = (0..5).map(|axis| default_dim(axis, 5)).collect();
         assert_eq!(names, ["d0", "d1", "z", "y", "x"]);
     }
 

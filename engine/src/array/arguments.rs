@@ -2,10 +2,14 @@
 //!
 //! In: one value per parameter, NULL for one left out. Out: numbers, texts, boundary modes, one for
 //! each axis, or an error that names function, argument, what was seen and what was expected.
+//!
+//! Arguments that a dimension names: [`named`].
+
+mod named;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
 
 use super::{ArrayLambda, Boundary};
@@ -20,6 +24,8 @@ pub struct Arguments {
     /// What the lambda gives, known before the lambda is.
     lambda_type: Option<DataType>,
     lambda: Option<ArrayLambda>,
+    /// Arguments named by something else than a parameter, such as a dimension.
+    named: Vec<(String, ScalarValue)>,
 }
 
 /// A nested list of numbers: its shape, and the numbers in row-major order.
@@ -49,7 +55,7 @@ impl Arguments {
                 values.len() + 1
             )));
         }
-        Ok(Self { function, names, values, lambda_type: None, lambda: None })
+        Ok(Self { function, names, values, lambda_type: None, lambda: None, named: vec![] })
     }
 
     /// The same with a lambda that gives this type.
@@ -105,6 +111,9 @@ impl Arguments {
     /// # Errors
     /// `Bug` if the function has no such parameter.
     pub fn get(&self, name: &str) -> Result<Option<&ScalarValue>> {
+        if let Some((_, value)) = self.named.iter().find(|(known, _)| known == name) {
+            return Ok(Some(value).filter(|value| !value.is_null()));
+        }
         let Some(place) = self.names.iter().position(|known| *known == name) else {
             return Err(Error::bug(format!("{} has no parameter {name}", self.function)));
         };
@@ -232,6 +241,19 @@ impl Arguments {
         let Some(numbers) = self.number_per_axis(name, count)? else { return Ok(None) };
         let integers: Option<Vec<i64>> = numbers.into_iter().map(whole).collect();
         integers.map(Some).ok_or_else(|| self.wrong(name, "whole numbers"))
+    }
+
+    /// A list of whole numbers, or one number as a list of it.
+    ///
+    /// # Errors
+    /// `Plan` for what is neither.
+    pub fn integers(&self, name: &str) -> Result<Option<Vec<i64>>> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        let items = items(value).filter(|items| items.data_type().is_integer());
+        let items = items.and_then(|items| cast(&items, &DataType::Int64).ok());
+        let items = items.filter(|items| items.null_count() == 0);
+        let items = items.ok_or_else(|| self.wrong(name, "a whole number or a list of them"))?;
+        Ok(Some(items.as_primitive::<Int64Type>().values().to_vec()))
     }
 
     /// The length of a window on each of `count` axes, at least 1.

@@ -77,65 +77,6 @@ impl Block {
             .map_err(|cause| Error::bug("cropping a block failed").caused_by(cause))?;
         Self::try_new(region.clone(), make_array(data))
     }
-
-    /// The elements of `region` out of disjoint blocks that cover it together.
-    ///
-    /// # Errors
-    /// `Bug` if they do not cover it, or their types differ.
-    pub fn joined(region: &Region, blocks: &[Self]) -> Result<Self> {
-        if let [block] = blocks {
-            return block.crop(region);
-        }
-        let parts: Vec<(&Self, Region)> = blocks
-            .iter()
-            .filter_map(|block| Some((block, block.region.intersect(region)?)))
-            .collect();
-        let covered: u64 = parts.iter().map(|(_, shared)| shared.element_count()).sum();
-        let Some((first, _)) = parts.first().filter(|_| covered == region.element_count()) else {
-            return Err(Error::bug(format!("blocks do not cover {region}")));
-        };
-        let data_type = first.values.data_type();
-        let plain =
-            |block: &Self| block.values.data_type() == data_type && block.values.null_count() == 0;
-        let width = data_type.primitive_width().filter(|_| blocks.iter().all(plain));
-        let Some(width) = width else {
-            let cropped = parts.iter().map(|(block, shared)| block.crop(shared));
-            return Self::joined_by_index(region, &cropped.collect::<Result<Vec<_>>>()?);
-        };
-        let rows = region.element_count() as usize;
-        let mut out = MutableBuffer::from_len_zeroed(rows * width);
-        for (block, shared) in &parts {
-            let data = block.values.to_data();
-            let from = &data.buffers()[0].as_slice()[data.offset() * width..];
-            let source = shared.relative_to(block.region.start());
-            let target = shared.relative_to(region.start());
-            let (from_shape, shape) = (block.region.shape(), region.shape());
-            copy_box(from, from_shape, &source, &mut out, shape, &target, width);
-        }
-        let data = arrow::array::ArrayData::builder(data_type.clone())
-            .len(rows)
-            .add_buffer(Buffer::from(out))
-            .build()
-            .map_err(|cause| Error::bug("joining blocks failed").caused_by(cause))?;
-        Self::try_new(region.clone(), make_array(data))
-    }
-
-    /// [`Block::joined`] for any type, slower.
-    fn joined_by_index(region: &Region, parts: &[Self]) -> Result<Self> {
-        let failed = |cause| Error::bug("joining blocks failed").caused_by(cause);
-        let values: Vec<&dyn Array> = parts.iter().map(|part| part.values.as_ref()).collect();
-        let concatenated = arrow::compute::concat(&values).map_err(failed)?;
-        let mut places = vec![0; region.element_count() as usize];
-        let targets = parts.iter().flat_map(|part| {
-            flat_indices(region.shape(), &part.region.relative_to(region.start())).values().to_vec()
-        });
-        for (from, at) in (0_u64..).zip(targets) {
-            places[at as usize] = from;
-        }
-        let places = arrow::array::UInt64Array::from(places);
-        let values = arrow::compute::take(&concatenated, &places, None).map_err(failed)?;
-        Self::try_new(region.clone(), values)
-    }
 }
 
 /// Where `inner` begins in a row-major buffer of `shape`, if its elements are contiguous there.

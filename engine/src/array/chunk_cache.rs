@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use datafusion::execution::memory_pool::MemoryReservation;
 use parking_lot::Mutex;
 
+use super::join::joined;
 use super::{ArraySource, Block, Fetched, ReadContext, Region};
 use crate::{Error, Result};
 
@@ -83,7 +84,7 @@ impl ChunkCache {
             let fetched = fetched.next().unwrap_or_default();
             blocks.push(self.chunk(source, ordinal, &chunk, fetched, context)?);
         }
-        Block::joined(region, &blocks)
+        joined(&blocks, region)
     }
 
     fn ready(&self, source: &Arc<dyn ArraySource>, ordinal: u64) -> Option<Block> {

@@ -30,6 +30,11 @@ pub trait ArrayFunction: fmt::Debug + fmt::Display + Send + Sync {
         None
     }
 
+    /// Boxes of the output that hold the boxes `cut_shape` of an input, which are computed whole.
+    fn cut_shape_over(&self, cut_shape: Vec<u64>) -> Vec<u64> {
+        cut_shape
+    }
+
     /// The elements of `region`, row-major, from the windows that [`ArrayFunction::footprint`]
     /// named, row-major each. The same bits come out however the output is cut into regions.
     ///
@@ -91,7 +96,10 @@ impl ArraySource for Derived {
 
     fn location(&self) -> String {
         let inputs: Vec<String> = self.inputs.iter().map(|input| input.location()).collect();
-        format!("{} of {}", self.function, inputs.join(", "))
+        match inputs.as_slice() {
+            [] => self.function.to_string(),
+            inputs => format!("{} of {}", self.function, inputs.join(", ")),
+        }
     }
 
     fn is_remote(&self) -> bool {
@@ -100,6 +108,7 @@ impl ArraySource for Derived {
 
     fn cut_shape(&self) -> Option<Vec<u64>> {
         let inputs = self.inputs.iter().filter_map(|input| input.cut_shape());
+        let inputs = inputs.map(|shape| self.function.cut_shape_over(shape));
         self.function.cut_shape().into_iter().chain(inputs).max_by_key(|shape| {
             shape.iter().fold(1_u64, |product, length| product.saturating_mul(*length))
         })

@@ -13,7 +13,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 
-use super::{Block, Boundary, Region, unravel};
+use super::{Block, Boundary, Region, joined, unravel};
 use crate::{Error, Result};
 
 /// Index ranges per axis that may lie outside the array.
@@ -166,7 +166,7 @@ impl Placed {
                     Block::try_new(region, Arc::clone(block.values()))
                 });
                 let packed = packed.collect::<Result<Vec<_>>>()?;
-                Ok(Arc::clone(Block::joined(&Region::whole(&shape), &packed)?.values()))
+                Ok(Arc::clone(joined(&packed, &Region::whole(&shape))?.values()))
             }
         }
     }

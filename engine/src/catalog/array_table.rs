@@ -28,6 +28,9 @@ use crate::{Error, Result};
 /// Bytes of elements in a read box, about: smaller chunks are read several at a time.
 const BOX_BYTES: u64 = 1 << 20;
 
+/// Bytes held while a read box is computed, about, above which chunks are not joined.
+const WORKING_BYTES: u64 = 32 << 20;
+
 /// An array, or several of one shape, as a table.
 #[derive(Clone, Debug)]
 pub struct ArrayTable {
@@ -58,6 +61,19 @@ impl ArrayTable {
         name: impl Into<String>,
         variables: Vec<(String, Arc<dyn ArraySource>)>,
     ) -> Result<Self> {
+        let dims = variables.first().map(|(_, first)| first.meta().dims.clone());
+        Self::with_dims(name, &dims.unwrap_or_default(), variables)
+    }
+
+    /// The same with these names of dimensions.
+    ///
+    /// # Errors
+    /// As [`ArrayTable::try_new`].
+    pub fn with_dims(
+        name: impl Into<String>,
+        dims: &[String],
+        variables: Vec<(String, Arc<dyn ArraySource>)>,
+    ) -> Result<Self> {
         let Some((_, first)) = variables.first() else {
             return Err(Error::plan("an array table needs at least one variable"));
         };
@@ -69,7 +85,7 @@ impl ArrayTable {
             )));
         }
         let mut fields: Vec<Field> =
-            first.dims.iter().map(|dim| Field::new(dim, DataType::Int64, false)).collect();
+            dims.iter().map(|dim| Field::new(dim, DataType::Int64, false)).collect();
         for (name, source) in &variables {
             let meta = source.meta();
             if meta.shape != first.shape {
@@ -86,7 +102,7 @@ impl ArrayTable {
         }
         Ok(Self {
             name: name.into(),
-            dims: first.dims,
+            dims: dims.to_vec(),
             variables: variables.into_iter().map(|(_, source)| source).collect(),
             derived: vec![],
             schema: Arc::new(Schema::new(fields)),
@@ -116,6 +132,21 @@ impl ArrayTable {
         &self.variables[0].meta().shape
     }
 
+    /// The table `name` of what `change` makes of each variable. Names are kept.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn map_arrays(
+        &self,
+        name: impl Into<String>,
+        change: impl Fn(Arc<dyn ArraySource>) -> Result<Arc<dyn ArraySource>>,
+    ) -> Result<Self> {
+        let changed = self
+            .variables()
+            .map(|(column, source)| Ok((column.to_string(), change(Arc::clone(source))?)));
+        Self::with_dims(name, &self.dims, changed.collect::<Result<_>>()?)
+    }
+
     /// The grid in whose boxes the whole table is read.
     pub fn read_grid(&self) -> Grid {
         self.grid_of(&self.variables.iter().collect::<Vec<_>>())
@@ -133,7 +164,8 @@ impl ArrayTable {
         for cut_shape in variables.iter().filter_map(|variable| variable.cut_shape()) {
             align(&mut chunk_shape, &cut_shape, &first.shape, true);
         }
-        Grid::new(&first.shape, &chunk_shape).joined(self.box_bytes / width.max(1))
+        let grid = Grid::new(&first.shape, &chunk_shape);
+        grid.joined((self.box_bytes / width.max(1)).min(elements_to_work_on(&grid, variables)))
     }
 
     /// Whether the conditions do no more than cut a box out of the array.
@@ -276,6 +308,17 @@ impl ArrayTable {
     fn is_about_dimensions(&self, condition: &Expr) -> bool {
         condition.column_refs().iter().all(|column| self.dims.contains(&column.name))
     }
+}
+
+/// How many elements of these variables can be worked on at once, going by one chunk.
+fn elements_to_work_on(grid: &Grid, variables: &[&Arc<dyn ArraySource>]) -> u64 {
+    if grid.chunk_count() == 0 {
+        return 1;
+    }
+    let chunk = grid.chunk_region(0);
+    let bytes: u64 = variables.iter().map(|variable| variable.working_bytes(&chunk)).sum();
+    let elements = WORKING_BYTES.saturating_mul(chunk.element_count()) / bytes.max(1);
+    elements.max(1)
 }
 
 /// Elements of a box that holds whole chunks of several arrays.

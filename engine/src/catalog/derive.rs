@@ -190,10 +190,17 @@ fn constant(function: &str, argument: &Expr) -> Result<ScalarValue> {
             "{function}: {argument} must be a constant; only the first argument may be a column"
         )));
     }
-    let physical = physical_expr(argument, &DFSchema::empty())?;
+    value_of(&physical_expr(argument, &DFSchema::empty())?)
+}
+
+/// The value of an expression that reads no column.
+///
+/// # Errors
+/// Those of the functions in it.
+pub fn value_of(constant: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)
         .map_err(|cause| Error::bug("a row without columns").caused_by(cause))?;
-    let value = physical.evaluate(&row)?.into_array(1)?;
+    let value = constant.evaluate(&row)?.into_array(1)?;
     Ok(ScalarValue::try_from_array(&value, 0)?)
 }

@@ -54,12 +54,30 @@ impl BlockAggregate {
         like: &ArrayMeta,
     ) -> Result<Arc<dyn ArraySource>> {
         let (operands, inputs) = Operands::new(schema, columns);
+        let function = Self::new(aggregate, mask, keys, operands, like);
+        Derived::try_new(Arc::new(function), inputs)
+    }
+
+    /// The function alone.
+    pub(super) fn new(
+        aggregate: Arc<AggregateFunctionExpr>,
+        mask: Option<Arc<dyn PhysicalExpr>>,
+        keys: Vec<GroupKey>,
+        operands: Operands,
+        like: &ArrayMeta,
+    ) -> Self {
         let meta = ArrayMeta {
             data_type: aggregate.field().data_type().clone(),
             nullable: true,
             ..like.clone()
         };
-        Derived::try_new(Arc::new(Self { aggregate, mask, operands, keys, meta }), inputs)
+        Self { aggregate, mask, operands, keys, meta }
+    }
+
+    /// One value for each of the blocks that make up a region, in row-major order.
+    pub(super) fn of_each_block(&self, blocks: &Region, inputs: &[ArrayRef]) -> Result<ArrayRef> {
+        let grid = GroupGrid::new(&self.keys, blocks);
+        Ok(self.values(&grid, blocks, inputs)?)
     }
 
     /// The blocks that a region touches, together.

@@ -4,10 +4,8 @@
 //! column. Out: the plan with one more column. It passes every node that keeps the identity of rows;
 //! any other is refused, with the reason and the way out.
 
-use std::any::Any;
 use std::sync::Arc;
 
-use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as DfResult};
@@ -16,6 +14,7 @@ use datafusion::logical_expr::{
 };
 
 use super::restate::restated;
+use super::source::array_table;
 use crate::Error;
 use crate::catalog::ArrayTable;
 
@@ -119,7 +118,8 @@ fn through(plan: &LogicalPlan, call: &Expr, added: &dyn Added) -> DfResult<(Logi
     Ok((plan, column))
 }
 
-fn obstacle(plan: &LogicalPlan) -> String {
+/// Why rows that a node gives are no elements of an array, and the way out.
+pub fn obstacle(plan: &LogicalPlan) -> String {
     let what = match plan {
         LogicalPlan::Aggregate(_) => "grouped rows are no elements of an array any more",
         LogicalPlan::Distinct(_) => "rows without their repetitions are no array any more",
@@ -141,11 +141,7 @@ fn with_derived(
     call: &Expr,
     added: &dyn Added,
 ) -> DfResult<(LogicalPlan, Column)> {
-    let provider = source_as_provider(&scan.source).ok();
-    let table = provider
-        .as_ref()
-        .and_then(|provider| (provider.as_ref() as &dyn Any).downcast_ref::<ArrayTable>().cloned());
-    let Some(mut table) = table else {
+    let Some(mut table) = array_table(scan) else {
         return Err(refused(
             added,
             &format!("{} is a table of rows, not an array", scan.table_name),

@@ -6,7 +6,7 @@ use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::{Column, DFSchema};
 use datafusion::datasource::TableProvider;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 
 use super::restate::{restated, unqualified};
 use crate::catalog::{ArrayTable, can_be_evaluated};
@@ -54,11 +54,7 @@ impl Source {
                     plan = &alias.input;
                 }
                 LogicalPlan::TableScan(scan) if scan.fetch.is_none() => {
-                    let Ok(provider) = source_as_provider(&scan.source) else { return Ok(None) };
-                    let provider = provider.as_ref() as &dyn Any;
-                    let Some(table) = provider.downcast_ref::<ArrayTable>() else {
-                        return Ok(None);
-                    };
+                    let Some(table) = array_table(scan) else { return Ok(None) };
                     let columns = scan.projected_schema.columns();
                     let given: Vec<Expr> = columns
                         .into_iter()
@@ -72,7 +68,6 @@ impl Source {
                             return Ok(None);
                         }
                     }
-                    let table = table.clone();
                     let schema = DFSchema::try_from(table.schema().as_ref().clone())?;
                     let name = scan.table_name.table().to_string();
                     return Ok(Some(Self { table, name, schema, filters, expressions }));
@@ -81,6 +76,13 @@ impl Source {
             }
         }
     }
+}
+
+/// The array table that is scanned, if it is one.
+pub fn array_table(scan: &TableScan) -> Option<ArrayTable> {
+    let provider = source_as_provider(&scan.source).ok()?;
+    let provider = provider.as_ref() as &dyn Any;
+    provider.downcast_ref::<ArrayTable>().cloned()
 }
 
 /// [`restated`] for several expressions.

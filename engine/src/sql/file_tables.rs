@@ -13,7 +13,9 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionContext;
 use parking_lot::RwLock;
 
+use super::relation_call::RelationCall;
 use super::table_call::TableCall;
+use crate::files::open_arrays;
 use crate::registry::{Registry, TableOptions};
 use crate::{Error, Result, files};
 
@@ -54,8 +56,12 @@ impl FileTables {
         if let Some(call) = TableCall::from_table_name(name, &state, &self.registry)? {
             return call.open(&state, &self.registry).await.map(Some);
         }
+        if let Some(call) = RelationCall::from_table_name(name, &self.registry)? {
+            return Ok(Some(Arc::new(call.open(&state, &self.registry).await?)));
+        }
         if let Some(format) = self.registry.by_path(name) {
-            return format.open(&state, name, &TableOptions::new()).await.map(Some);
+            let options = TableOptions::new();
+            return open_arrays(&state, format.as_ref(), name, &options).await.map(Some);
         }
         if !files::looks_like_path(name) {
             return Ok(None);

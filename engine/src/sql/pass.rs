@@ -1,7 +1,7 @@
 //! The pass over the syntax tree that turns our SQL into DataFusion's.
 //!
 //! In: a parsed statement. Out: the same one, where table functions of ours are quoted table names
-//! ([`TableCall`]), `'folder'` in FROM is a path, and named arguments are positional. Running it
+//! ([`TableCall`], [`RelationCall`]), `'folder'` in FROM is a path, and named arguments are positional. Running it
 //! twice changes nothing.
 
 use std::collections::HashSet;
@@ -11,11 +11,13 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Select, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+    ObjectNamePart, Query, Select, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use super::arguments;
+use super::relation_call::RelationCall;
 use super::table_call::{READ_PREFIX, TableCall, is_table_function};
+use super::visible_ctes::VisibleCtes;
 use crate::registry::Registry;
 use crate::rewrite::lambda_parameter_names;
 use crate::{Error, Result, files};
@@ -26,12 +28,13 @@ pub struct Pass<'a> {
     registry: &'a Registry,
     /// For each SELECT around the current place: the aliases given to calls that had none.
     aliases: Vec<HashSet<String>>,
+    ctes: VisibleCtes,
 }
 
 impl<'a> Pass<'a> {
     /// A pass with the functions of `state` and the formats of `registry`.
     pub fn new(state: &'a SessionState, registry: &'a Registry) -> Self {
-        Self { state, registry, aliases: vec![] }
+        Self { state, registry, aliases: vec![], ctes: VisibleCtes::default() }
     }
 
     /// Rewrites a statement in place.
@@ -68,11 +71,10 @@ impl<'a> Pass<'a> {
             },
             Some(arguments) => {
                 let function = folded(&ident);
-                if !is_table_function(&function, self.state, self.registry) {
-                    return self.refuse_unknown_reader(&function);
+                match self.call_text(&function, &arguments.args)? {
+                    Some(text) => (text, function),
+                    None => return self.refuse_unknown_reader(&function),
                 }
-                let call = TableCall::try_new(&function, &arguments.args, self.registry)?;
-                (call.to_string(), function)
             }
         };
         let first = self.aliases.last_mut().is_none_or(|taken| taken.insert(qualifier.clone()));
@@ -83,6 +85,17 @@ impl<'a> Pass<'a> {
         *name = ObjectName::from(vec![Ident::with_quote_and_span('"', ident.span, path)]);
         *args = None;
         Ok(())
+    }
+
+    /// The text of a call of one of our table functions.
+    fn call_text(&self, function: &str, arguments: &[FunctionArg]) -> Result<Option<String>> {
+        if let Some(relation) = self.registry.relation(function) {
+            return Ok(Some(RelationCall::try_new(relation, arguments, &self.ctes)?.to_string()));
+        }
+        if !is_table_function(function, self.state, self.registry) {
+            return Ok(None);
+        }
+        Ok(Some(TableCall::try_new(function, arguments, self.registry)?.to_string()))
     }
 
     /// `FROM 'folder'`: single quotes mean a path, though the name alone does not look like one.
@@ -161,7 +174,7 @@ impl<'a> Pass<'a> {
 }
 
 /// A name as SQL reads it: unquoted ones in lower case.
-fn folded(ident: &Ident) -> String {
+pub fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
@@ -187,6 +200,16 @@ fn flow(outcome: Result<()>) -> ControlFlow<Error> {
 
 impl VisitorMut for Pass<'_> {
     type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        self.ctes.enter(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.ctes.leave();
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
         self.aliases.push(HashSet::new());

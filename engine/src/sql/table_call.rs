@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::{AlmagestDialect, arguments, array_info};
-use crate::registry::{Registry, TableOptions, check_options};
+use crate::registry::{Registry, TableOptions, options_of};
 use crate::{Error, Result, files};
 
 /// The prefix of the functions that read files: `read_` and the format's name.
@@ -48,7 +48,7 @@ impl TableCall {
         let format = function.strip_prefix(READ_PREFIX).and_then(|format| registry.by_name(format));
         let (location, options) = match format {
             Some(_) | None if function == array_info::NAME || format.is_some() => {
-                let known = format.map_or(&[][..], |format| format.options());
+                let known = format.map_or(vec![], |format| options_of(format.as_ref()));
                 let names: Vec<&str> =
                     std::iter::once(LOCATION).chain(known.iter().map(|(name, _)| *name)).collect();
                 let mut bound = arguments::bind(function, &names, arguments)?.into_iter();
@@ -108,8 +108,7 @@ impl TableCall {
         let name = self.function.trim_start_matches(READ_PREFIX);
         let options: TableOptions = self.options.iter().cloned().collect();
         if let Some(format) = registry.by_name(name) {
-            check_options(format.as_ref(), &options)?;
-            return format.open(state, &self.location, &options).await;
+            return files::open_arrays(state, format.as_ref(), &self.location, &options).await;
         }
         files::open(state, &self.location, Some(name), options).await
     }

@@ -1,11 +1,11 @@
 //! What `\d`, `\df` and `\h` answer, taken from the session's own descriptions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use almagest::{Error, Result, Session};
+use almagest_engine::registry::options_of;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use datafusion::logical_expr::Documentation;
+use datafusion::logical_expr::{DocSection, Documentation};
 
 use crate::names::nearest;
 
@@ -63,17 +63,22 @@ pub fn function(session: &Session, name: &str) -> Result<String, String> {
         return Err("name a function: \\h FUNCTION (\\df lists them)".into());
     }
     let all = described(session);
-    let Some(described) = all.get(&name) else {
-        let near = nearest(&name, all.keys().map(String::as_str));
-        return Err(match near.is_empty() {
-            true => format!("there is no function {name}; \\df lists them"),
-            false => format!("there is no function {name}; did you mean {}?", near.join(" or ")),
-        });
-    };
-    let Some(documentation) = &described.documentation else {
-        return Ok(format!("{name}: {} function without a description", described.kind));
-    };
-    Ok(text_of(described.kind, documentation))
+    let texts: Vec<String> = all
+        .iter()
+        .filter(|(known, _)| *known == name)
+        .map(|(_, described)| match &described.documentation {
+            Some(documentation) => text_of(described.kind, documentation),
+            None => format!("{name}: {} function without a description", described.kind),
+        })
+        .collect();
+    if !texts.is_empty() {
+        return Ok(texts.join("\n"));
+    }
+    let near = nearest(&name, all.iter().map(|(known, _)| known.as_str()));
+    Err(match near.is_empty() {
+        true => format!("there is no function {name}; \\df lists them"),
+        false => format!("there is no function {name}; did you mean {}?", near.join(" or ")),
+    })
 }
 
 fn text_of(kind: &str, documentation: &Documentation) -> String {
@@ -105,29 +110,49 @@ struct Described {
     documentation: Option<Documentation>,
 }
 
-fn described(session: &Session) -> BTreeMap<String, Described> {
+/// Every function by its name; one name may stand for functions of several kinds, such as `concat`.
+fn described(session: &Session) -> Vec<(String, Described)> {
     let state = session.context().state();
-    let mut all = BTreeMap::new();
-    for (name, function) in state.window_functions() {
-        let documentation = function.documentation().cloned();
-        all.insert(name.clone(), Described { kind: "window", documentation });
+    let mut all = vec![];
+    let mut add = |name: &String, kind, documentation: Option<&Documentation>| {
+        all.push((name.clone(), Described { kind, documentation: documentation.cloned() }));
+    };
+    for (name, function) in state.scalar_functions() {
+        add(name, "scalar", function.documentation());
     }
     for (name, function) in state.aggregate_functions() {
-        let documentation = function.documentation().cloned();
-        all.insert(name.clone(), Described { kind: "aggregate", documentation });
+        add(name, "aggregate", function.documentation());
+    }
+    for (name, function) in state.window_functions() {
+        add(name, "window", function.documentation());
     }
     for (name, function) in state.higher_order_functions() {
-        let documentation = function.documentation().cloned();
-        all.insert(name.clone(), Described { kind: "lambda", documentation });
-    }
-    for (name, function) in state.scalar_functions() {
-        let documentation = function.documentation().cloned();
-        all.insert(name.clone(), Described { kind: "scalar", documentation });
+        add(name, "lambda", function.documentation());
     }
     for name in state.table_functions().keys() {
-        all.entry(name.clone()).or_insert(Described { kind: "table", documentation: None });
+        add(name, "table", table_function(session, name).as_ref());
     }
+    all.sort_by(|one, other| (&one.0, one.1.kind).cmp(&(&other.0, other.1.kind)));
     all
+}
+
+/// The description of one of our table functions.
+fn table_function(session: &Session, name: &str) -> Option<Documentation> {
+    let registry = session.registry();
+    if let Some(relation) = registry.relation(name) {
+        return Some(relation.documentation().clone());
+    }
+    let format = registry.by_name(name.strip_prefix("read_")?)?;
+    let options = options_of(format.as_ref());
+    let names: Vec<&str> = options.iter().map(|(option, _)| *option).collect();
+    let section = DocSection { include: true, label: "Table Functions", description: None };
+    let syntax = format!("{name}(location [, {}])", names.join(", "));
+    let mut documentation = Documentation::builder(section, format.summary(), syntax)
+        .with_argument("location", "path, glob or URL of the file");
+    for (option, meaning) in options {
+        documentation = documentation.with_argument(option, meaning);
+    }
+    Some(documentation.build())
 }
 
 fn first_sentence(text: &str) -> String {

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use almagest_engine::array::{
-    ArrayFunction, ArrayLambda, ArrayMeta, ArraySource, Block, Derived, Region, Window, unravel,
+    ArrayFunction, ArrayLambda, ArrayMeta, ArraySource, Block, Derived, Region, Window, joined,
+    unravel,
 };
 use almagest_engine::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, UInt64Array, new_empty_array, new_null_array};
@@ -147,6 +148,6 @@ impl ArrayFunction for MapBlocks {
             found.crop(&wanted)
         });
         let found = found.collect::<Result<Vec<_>>>()?;
-        Ok(Arc::clone(Block::joined(region, &found)?.values()))
+        Ok(Arc::clone(joined(&found, region)?.values()))
     }
 }

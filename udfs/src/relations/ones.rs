@@ -1,0 +1,61 @@
+//! `ones(shape)`: an array of 1 everywhere, as `numpy.ones`.
+
+use std::sync::LazyLock;
+
+use almagest_engine::Result;
+use almagest_engine::array::Arguments;
+use almagest_engine::catalog::{ArrayRelation, ArrayTable, RelationInputs};
+use datafusion::catalog::Session;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Documentation;
+
+use super::full::constant;
+use crate::documentation;
+
+/// The function.
+#[derive(Debug)]
+pub struct Ones;
+
+static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    documentation::relation(
+        "An array of 1 everywhere: numpy.ones.",
+        "ones(shape [, dtype, chunks])",
+        "SELECT count(*) AS elements, sum(value) AS total FROM ones([3, 4], dtype => 'i4');",
+        "+----------+-------+\n\
+         | elements | total |\n\
+         +----------+-------+\n\
+         | 12       | 12    |\n\
+         +----------+-------+",
+    )
+    .with_argument("shape", "The length, or a list of one for each dimension.")
+    .with_argument("dtype", "The element type by NumPy's name, such as 'f4'; 'f8' without it.")
+    .with_argument("chunks", "The length of a chunk on each dimension.")
+    .build()
+});
+
+impl ArrayRelation for Ones {
+    fn name(&self) -> &'static str {
+        "ones"
+    }
+
+    fn inputs(&self) -> RelationInputs {
+        RelationInputs::None
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["shape", "dtype", "chunks"]
+    }
+
+    fn documentation(&self) -> &Documentation {
+        &DOCUMENTATION
+    }
+
+    fn build(
+        &self,
+        _: Vec<ArrayTable>,
+        arguments: &Arguments,
+        _: &dyn Session,
+    ) -> Result<ArrayTable> {
+        constant(arguments, ScalarValue::from(1.0))
+    }
+}
