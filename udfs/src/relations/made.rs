@@ -150,14 +150,15 @@ mod tests {
 
     #[test]
     fn runs_are_the_positions_of_a_region() {
-        let found = |ranges: &[Range<u64>], shape: &[u64]| -> Vec<Range<u64>> {
-            runs(&Region::from_ranges(ranges), shape).collect()
+        let found = |start: &[u64], lengths: &[u64], shape: &[u64]| -> Vec<(u64, u64)> {
+            let region = Region::new(start.to_vec(), lengths.to_vec());
+            runs(&region, shape).map(|run| (run.start, run.end)).collect()
         };
-        assert_eq!(found(&[1..3, 0..5], &[4, 5]), [5..15]);
-        assert_eq!(found(&[1..3, 2..4], &[4, 5]), [7..9, 12..14]);
-        assert_eq!(found(&[1..3, 1..2, 0..2], &[3, 3, 2]), [8..10, 14..16]);
-        assert_eq!(found(&[7..9], &[10]), [7..9]);
-        assert_eq!(found(&[1..1, 0..5], &[4, 5]), []);
+        assert_eq!(found(&[1, 0], &[2, 5], &[4, 5]), [(5, 15)]);
+        assert_eq!(found(&[1, 2], &[2, 2], &[4, 5]), [(7, 9), (12, 14)]);
+        assert_eq!(found(&[1, 1, 0], &[2, 1, 2], &[3, 3, 2]), [(8, 10), (14, 16)]);
+        assert_eq!(found(&[7], &[2], &[10]), [(7, 9)]);
+        assert_eq!(found(&[1, 0], &[0, 5], &[4, 5]), []);
     }
 
     #[test]
