@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::arguments;
 use super::relation_call::RelationCall;
 use super::table_call::{READ_PREFIX, TableCall, is_table_function};
-use super::visible_ctes::VisibleCtes;
+use super::visible_ctes::{VisibleCtes, drop_unread};
 use crate::registry::Registry;
 use crate::{Error, Result, files};
 
@@ -28,12 +28,20 @@ pub struct Pass<'a> {
     /// For each SELECT around the current place: the aliases given to calls that had none.
     aliases: Vec<HashSet<String>>,
     ctes: VisibleCtes,
+    /// Whether a call took queries out of the statement that WITH queries were for.
+    calls_relations: bool,
 }
 
 impl<'a> Pass<'a> {
     /// A pass with the functions of `state` and the formats of `registry`.
     pub fn new(state: &'a SessionState, registry: &'a Registry) -> Self {
-        Self { state, registry, aliases: vec![], ctes: VisibleCtes::default() }
+        Self {
+            state,
+            registry,
+            aliases: vec![],
+            ctes: VisibleCtes::default(),
+            calls_relations: false,
+        }
     }
 
     /// Rewrites a statement in place.
@@ -42,7 +50,13 @@ impl<'a> Pass<'a> {
     /// `Plan` for calls whose arguments do not fit.
     pub fn apply(&mut self, statement: &mut Statement) -> Result<()> {
         let flow = match statement {
-            Statement::Statement(statement) => VisitMut::visit(statement.as_mut(), self),
+            Statement::Statement(statement) => {
+                let flow = VisitMut::visit(statement.as_mut(), self);
+                if self.calls_relations {
+                    drop_unread(statement);
+                }
+                flow
+            }
             Statement::CopyTo(copy) => {
                 name_compression(copy);
                 match &mut copy.source {
@@ -87,8 +101,9 @@ impl<'a> Pass<'a> {
     }
 
     /// The text of a call of one of our table functions.
-    fn call_text(&self, function: &str, arguments: &[FunctionArg]) -> Result<Option<String>> {
+    fn call_text(&mut self, function: &str, arguments: &[FunctionArg]) -> Result<Option<String>> {
         if let Some(relation) = self.registry.relation(function) {
+            self.calls_relations = true;
             return Ok(Some(RelationCall::try_new(relation, arguments, &self.ctes)?.to_string()));
         }
         if !is_table_function(function, self.state, self.registry) {

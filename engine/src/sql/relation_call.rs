@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::arguments::bind;
 use super::visible_ctes::{VisibleCtes, drop_unread};
-use super::{AlmagestDialect, explain_missing, folded, parse_one, prepare};
+use super::{AlmagestDialect, NESTING_MAX, explain_missing, folded, parse_one, prepare};
 use crate::array::Arguments;
 use crate::catalog::{ArrayRelation, ArrayTable, RelationInputs, value_of};
 use crate::registry::Registry;
@@ -104,6 +104,7 @@ impl RelationCall {
         };
         let Some(relation) = registry.relation(function) else { return Ok(None) };
         let parsed = Parser::new(&AlmagestDialect)
+            .with_recursion_limit(NESTING_MAX)
             .try_with_sql(name)
             .and_then(|mut parser| parser.parse_expr());
         let Ok(Expr::Function(call)) = parsed else { return Ok(None) };
