@@ -4,7 +4,7 @@
 //! ([`TableCall`], [`RelationCall`]), `'folder'` in FROM is a path, and named arguments are positional. Running it
 //! twice changes nothing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::execution::session_state::SessionState;
@@ -86,7 +86,7 @@ impl<'a> Pass<'a> {
                 let function = folded(&ident);
                 match self.call_text(&function, &arguments.args)? {
                     Some(text) => (text, function),
-                    None => return self.refuse_unknown_reader(&function),
+                    None => return self.refuse_unknown(&function, &arguments.args),
                 }
             }
         };
@@ -124,23 +124,24 @@ impl<'a> Pass<'a> {
         folder.then(|| format!("{path}/"))
     }
 
-    fn refuse_unknown_reader(&self, function: &str) -> Result<()> {
-        if !function.starts_with(READ_PREFIX) || self.state.table_functions().contains_key(function)
+    /// DataFusion names no table function that might have been meant, and fails on named arguments
+    /// before it looks for one.
+    fn refuse_unknown(&self, function: &str, given: &[FunctionArg]) -> Result<()> {
+        let reader = function.starts_with(READ_PREFIX);
+        if self.state.table_functions().contains_key(function)
+            || !(reader || arguments::any_named(given))
         {
             return Ok(());
         }
-        let readers: Vec<String> = self
-            .registry
-            .formats()
-            .iter()
-            .map(|format| format.name().to_lowercase())
-            .chain(files::FILE_TYPES.iter().map(|name| (*name).to_string()))
-            .map(|name| format!("{READ_PREFIX}{name}"))
-            .collect();
-        Err(Error::plan(format!(
-            "no table function '{function}'; those that read files are {}",
-            readers.join(", ")
-        )))
+        let (which, known): (&str, Vec<String>) = if reader {
+            let formats = self.registry.formats().iter().map(|format| format.name().to_lowercase());
+            let all = formats.chain(files::FILE_TYPES.iter().map(|name| (*name).to_string()));
+            ("those that read files are", all.map(|name| format!("{READ_PREFIX}{name}")).collect())
+        } else {
+            let all: BTreeSet<&String> = self.state.table_functions().keys().collect();
+            ("there are", all.into_iter().cloned().collect())
+        };
+        Err(Error::plan(format!("no table function '{function}'; {which} {}", known.join(", "))))
     }
 
     fn call(&self, function: &mut Function) -> Result<()> {

@@ -19,6 +19,9 @@ use arrow::datatypes::DataType;
 /// Elements of a chunk, about, if none is asked for.
 const CHUNK_ELEMENTS: u64 = 512 * 512;
 
+/// Elements of the largest chunk that can be asked for: 1 GiB of DOUBLE.
+const CHUNK_ELEMENTS_MAX: u64 = 1 << 27;
+
 /// What gives the elements of an array.
 pub trait Values: fmt::Debug + Send + Sync {
     /// The elements at these row-major positions.
@@ -69,10 +72,17 @@ pub fn shape(arguments: &Arguments) -> Result<Vec<u64>> {
 }
 
 fn chunks(arguments: &Arguments, shape: &[u64]) -> Result<Vec<u64>> {
-    match arguments.size_per_axis("chunks", shape.len())? {
-        Some(chunks) => Ok(chunks.into_iter().map(|length| length as u64).collect()),
-        None => Ok(even_chunks(shape)),
+    let Some(chunks) = arguments.size_per_axis("chunks", shape.len())? else {
+        return Ok(even_chunks(shape));
+    };
+    let chunks = chunks.into_iter().zip(shape);
+    let chunks: Vec<u64> =
+        chunks.map(|(asked, length)| (asked as u64).min((*length).max(1))).collect();
+    if chunks.iter().product::<u64>() > CHUNK_ELEMENTS_MAX {
+        let expected = format!("of at most {CHUNK_ELEMENTS_MAX} elements");
+        return Err(arguments.wrong("chunks", &expected));
     }
+    Ok(chunks)
 }
 
 /// Chunks of about equal lengths on all axes that are long enough.
