@@ -16,6 +16,8 @@ pub struct Names {
     pub columns: BTreeSet<String>,
     /// Functions of every kind.
     pub functions: BTreeSet<String>,
+    /// Functions that stand in FROM.
+    pub table_functions: BTreeSet<String>,
     /// What `SET` knows.
     pub settings: BTreeSet<String>,
     /// What `STORED AS` knows, in capitals.
@@ -31,7 +33,8 @@ impl Names {
         names.functions.extend(state.aggregate_functions().keys().cloned());
         names.functions.extend(state.window_functions().keys().cloned());
         names.functions.extend(state.higher_order_functions().keys().cloned());
-        names.functions.extend(state.table_functions().keys().cloned());
+        names.table_functions = state.table_functions().keys().cloned().collect();
+        names.functions.extend(names.table_functions.iter().cloned());
         names.settings = state.config_options().entries().into_iter().map(|e| e.key).collect();
         names.formats = state.table_factories().keys().map(|name| name.to_uppercase()).collect();
         names

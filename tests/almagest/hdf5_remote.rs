@@ -164,6 +164,25 @@ async fn a_slice_takes_few_bytes_of_a_large_file() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_of_remote_files_reads_those_that_a_slice_touches() {
+    let files = ["night_1.h5", "night_2.h5", "night_3.h5"]
+        .map(|name| (name, std::fs::read(format!("data/nights/{name}")).unwrap()));
+    let (session, store) = session_over(&files).await;
+    let sql = "CREATE EXTERNAL TABLE nights STORED AS HDF5 LOCATION 'mem://bucket/night_*.h5' \
+               OPTIONS ('stack' 'night')";
+    session.sql(sql).await.unwrap();
+    let mut bytes = vec![];
+    for (condition, expected) in [("night = 1", 132.0), ("true", 396.0)] {
+        store.bytes.store(0, Ordering::Relaxed);
+        let sql = format!("SELECT sum(value) FROM nights WHERE {condition}");
+        let rows = session.sql(&sql).await.unwrap().collect().await.unwrap();
+        assert_eq!(rows[0].column(0).as_primitive::<Float64Type>().value(0), expected, "{sql}");
+        bytes.push(store.bytes.swap(0, Ordering::Relaxed));
+    }
+    assert!(bytes[0] > 0 && bytes[0] * 2 < bytes[1], "{bytes:?} bytes for one night and for all");
+}
+
 #[tokio::test]
 async fn a_file_that_a_store_does_not_have_is_not_found() {
     let (session, _) = session_over(&[("short.h5", vec![1; 100])]).await;

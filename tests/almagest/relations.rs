@@ -183,3 +183,21 @@ async fn blocks_do_not_depend_on_chunks() {
         assert_eq!(array(&session, &sql).await, expected, "{sql}");
     }
 }
+
+/// Each WITH query is planned once for each call that reads it, not for each way to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_chains_of_with_queries_are_planned() {
+    let session = session();
+    let mut sql = "WITH c0 AS (SELECT * FROM arange(100))".to_string();
+    for number in 1..=40 {
+        let before = number - 1;
+        sql.push_str(&format!(
+            ", c{number} AS (SELECT x, value + 1 AS value FROM crop(c{before}, x => [1, NULL]))"
+        ));
+    }
+    sql.push_str(" SELECT x, value FROM crop(c40, x => [0, 2])");
+    assert_eq!(array(&session, &sql).await, ndarray::arr1(&[80.0, 81.0]).into_dyn());
+    let calls = format!("{}arange(100){}", "crop(".repeat(40), ", x => [1, NULL])".repeat(40));
+    let sql = format!("SELECT * FROM crop({calls}, x => [0, 2])");
+    assert_eq!(array(&session, &sql).await, ndarray::arr1(&[40.0, 41.0]).into_dyn());
+}

@@ -28,9 +28,9 @@ pub fn concat(axis: usize, inputs: Vec<Arc<dyn ArraySource>>) -> Result<Arc<dyn 
     }
     let mut starts = vec![0];
     for meta in &metas {
-        let fits = |(at, pair): (usize, (&u64, &u64))| at == axis || pair.0 == pair.1;
-        let pairs = meta.shape.iter().zip(&first.shape).enumerate();
-        if meta.shape.len() != first.shape.len() || !pairs.map(fits).all(|fits| fits) {
+        let mut axes = meta.shape.iter().zip(&first.shape).enumerate();
+        let fit = axes.all(|(at, (one, other))| at == axis || one == other);
+        if meta.shape.len() != first.shape.len() || !fit {
             return Err(Error::plan(format!(
                 "arrays along axis {} must have the same lengths on the others, not {:?} and {:?}",
                 first.dims[axis], first.shape, meta.shape

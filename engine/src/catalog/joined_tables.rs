@@ -25,7 +25,9 @@ pub fn concat_tables(name: &str, dim: &str, tables: &[ArrayTable]) -> Result<Arr
     for table in tables {
         let others = |table: &ArrayTable| {
             let mut shape = table.shape().to_vec();
-            shape.get_mut(axis).map(|length| *length = 0);
+            if let Some(length) = shape.get_mut(axis) {
+                *length = 0;
+            }
             shape
         };
         if others(table) != others(first) {

@@ -47,7 +47,8 @@ pub fn downsample(
     let schema = Schema::new(vec![Field::new("value", meta.data_type.clone(), meta.nullable)]);
     let schema = Arc::new(schema);
     let aggregate = over_value(aggregate, &schema).map_err(|cause| {
-        Error::plan(format!("{} takes no elements of {}", aggregate.name(), meta.data_type))
+        let (name, data_type) = (aggregate.name(), &meta.data_type);
+        Error::plan(format!("{name} takes other arguments than elements of {data_type} alone"))
             .caused_by(cause)
     })?;
     let keys = factors.iter().enumerate();

@@ -45,7 +45,7 @@ pub async fn open_arrays(
             .with("location", location)),
         (Some(dim), files) => {
             // Owned names: a closure over borrowed ones is not general enough for an async stream.
-            let opened = files.to_vec().into_iter().map(|file| one(state, format, file, &options));
+            let opened = files.iter().cloned().map(|file| one(state, format, file, &options));
             let opened = futures::stream::iter(opened).buffered(FILES_AT_ONCE);
             let tables: Vec<ArrayTable> = opened.try_collect().await?;
             check_alike(files, &tables)?;
@@ -56,7 +56,8 @@ pub async fn open_arrays(
 
 /// The files that a glob names, in the order of their names; another location as it is.
 async fn files_at(state: &SessionState, location: &str) -> Result<Vec<String>> {
-    let is_glob = location.contains(['*', '?', '[']);
+    // In an HTTP URL a question mark begins the query, and nothing can be listed.
+    let is_glob = location.contains(['*', '?', '[']) && !location.starts_with("http");
     if !is_glob || std::path::Path::new(location).exists() {
         return Ok(vec![location.to_string()]);
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
 use datafusion::catalog::{DynamicFileCatalog, TableProvider, UrlTableFactory};
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionContext;
@@ -57,7 +58,7 @@ impl FileTables {
             return call.open(&state, &self.registry).await.map(Some);
         }
         if let Some(call) = RelationCall::from_table_name(name, &self.registry)? {
-            return Ok(Some(Arc::new(call.open(&state, &self.registry).await?)));
+            return opened_apart(call, state, self.registry.clone()).await.map(Some);
         }
         if let Some(format) = self.registry.by_path(name) {
             let options = TableOptions::new();
@@ -68,6 +69,17 @@ impl FileTables {
         }
         files::open(&state, name, None, TableOptions::new()).await.map(Some)
     }
+}
+
+/// Opens a call as a task of its own: a call in a call in a call would fill the stack of one task.
+async fn opened_apart(
+    call: RelationCall,
+    state: SessionState,
+    registry: Registry,
+) -> Result<Arc<dyn TableProvider>> {
+    let opening = SpawnedTask::spawn(async move { call.open(&state, &registry).await });
+    let table = opening.join().await;
+    Ok(Arc::new(table.map_err(|cause| Error::bug("opening a table ended").caused_by(cause))??))
 }
 
 #[async_trait]

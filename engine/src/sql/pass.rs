@@ -4,7 +4,7 @@
 //! ([`TableCall`], [`RelationCall`]), `'folder'` in FROM is a path, and named arguments are positional. Running it
 //! twice changes nothing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::execution::session_state::SessionState;
@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::arguments;
 use super::relation_call::RelationCall;
 use super::table_call::{READ_PREFIX, TableCall, is_table_function};
-use super::visible_ctes::VisibleCtes;
+use super::visible_ctes::{VisibleCtes, drop_unread};
 use crate::registry::Registry;
 use crate::rewrite::lambda_parameter_names;
 use crate::{Error, Result, files};
@@ -29,12 +29,20 @@ pub struct Pass<'a> {
     /// For each SELECT around the current place: the aliases given to calls that had none.
     aliases: Vec<HashSet<String>>,
     ctes: VisibleCtes,
+    /// Whether a call took queries out of the statement that WITH queries were for.
+    calls_relations: bool,
 }
 
 impl<'a> Pass<'a> {
     /// A pass with the functions of `state` and the formats of `registry`.
     pub fn new(state: &'a SessionState, registry: &'a Registry) -> Self {
-        Self { state, registry, aliases: vec![], ctes: VisibleCtes::default() }
+        Self {
+            state,
+            registry,
+            aliases: vec![],
+            ctes: VisibleCtes::default(),
+            calls_relations: false,
+        }
     }
 
     /// Rewrites a statement in place.
@@ -43,7 +51,13 @@ impl<'a> Pass<'a> {
     /// `Plan` for calls whose arguments do not fit.
     pub fn apply(&mut self, statement: &mut Statement) -> Result<()> {
         let flow = match statement {
-            Statement::Statement(statement) => VisitMut::visit(statement.as_mut(), self),
+            Statement::Statement(statement) => {
+                let flow = VisitMut::visit(statement.as_mut(), self);
+                if self.calls_relations {
+                    drop_unread(statement);
+                }
+                flow
+            }
             Statement::CopyTo(copy) => {
                 name_compression(copy);
                 match &mut copy.source {
@@ -73,7 +87,7 @@ impl<'a> Pass<'a> {
                 let function = folded(&ident);
                 match self.call_text(&function, &arguments.args)? {
                     Some(text) => (text, function),
-                    None => return self.refuse_unknown_reader(&function),
+                    None => return self.refuse_unknown(&function, &arguments.args),
                 }
             }
         };
@@ -88,8 +102,9 @@ impl<'a> Pass<'a> {
     }
 
     /// The text of a call of one of our table functions.
-    fn call_text(&self, function: &str, arguments: &[FunctionArg]) -> Result<Option<String>> {
+    fn call_text(&mut self, function: &str, arguments: &[FunctionArg]) -> Result<Option<String>> {
         if let Some(relation) = self.registry.relation(function) {
+            self.calls_relations = true;
             return Ok(Some(RelationCall::try_new(relation, arguments, &self.ctes)?.to_string()));
         }
         if !is_table_function(function, self.state, self.registry) {
@@ -110,23 +125,24 @@ impl<'a> Pass<'a> {
         folder.then(|| format!("{path}/"))
     }
 
-    fn refuse_unknown_reader(&self, function: &str) -> Result<()> {
-        if !function.starts_with(READ_PREFIX) || self.state.table_functions().contains_key(function)
+    /// DataFusion names no table function that might have been meant, and fails on named arguments
+    /// before it looks for one.
+    fn refuse_unknown(&self, function: &str, given: &[FunctionArg]) -> Result<()> {
+        let reader = function.starts_with(READ_PREFIX);
+        if self.state.table_functions().contains_key(function)
+            || !(reader || arguments::any_named(given))
         {
             return Ok(());
         }
-        let readers: Vec<String> = self
-            .registry
-            .formats()
-            .iter()
-            .map(|format| format.name().to_lowercase())
-            .chain(files::FILE_TYPES.iter().map(|name| (*name).to_string()))
-            .map(|name| format!("{READ_PREFIX}{name}"))
-            .collect();
-        Err(Error::plan(format!(
-            "no table function '{function}'; those that read files are {}",
-            readers.join(", ")
-        )))
+        let (which, known): (&str, Vec<String>) = if reader {
+            let formats = self.registry.formats().iter().map(|format| format.name().to_lowercase());
+            let all = formats.chain(files::FILE_TYPES.iter().map(|name| (*name).to_string()));
+            ("those that read files are", all.map(|name| format!("{READ_PREFIX}{name}")).collect())
+        } else {
+            let all: BTreeSet<&String> = self.state.table_functions().keys().collect();
+            ("there are", all.into_iter().cloned().collect())
+        };
+        Err(Error::plan(format!("no table function '{function}'; {which} {}", known.join(", "))))
     }
 
     fn call(&self, function: &mut Function) -> Result<()> {

@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::session_state::SessionState;
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Value,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::arguments::bind;
-use super::visible_ctes::VisibleCtes;
-use super::{AlmagestDialect, explain_missing, folded, parse_one, prepare};
+use super::visible_ctes::{VisibleCtes, drop_unread};
+use super::{AlmagestDialect, NESTING_MAX, explain_missing, folded, parse_one, prepare};
 use crate::array::Arguments;
 use crate::catalog::{ArrayRelation, ArrayTable, RelationInputs, value_of};
 use crate::registry::Registry;
@@ -62,6 +63,13 @@ impl RelationCall {
         let (tables, rest) = arguments.split_at(count);
         let tables = tables.iter().map(|table| from_text(name, table, ctes));
         let tables = tables.collect::<Result<Vec<_>>>()?;
+        if relation.takes_dimensions()
+            && let Some(more) = rest.iter().filter(unnamed).nth(relation.parameters().len())
+        {
+            return Err(Error::plan(format!(
+                "{name}: say which dimension {more} is of: dimension => {more}"
+            )));
+        }
         let is_parameter = |argument: &FunctionArg| match name_of(argument) {
             Some(ident) if relation.takes_dimensions() => {
                 relation.parameters().iter().any(|known| ident.value.eq_ignore_ascii_case(known))
@@ -96,6 +104,7 @@ impl RelationCall {
         };
         let Some(relation) = registry.relation(function) else { return Ok(None) };
         let parsed = Parser::new(&AlmagestDialect)
+            .with_recursion_limit(NESTING_MAX)
             .try_with_sql(name)
             .and_then(|mut parser| parser.parse_expr());
         let Ok(Expr::Function(call)) = parsed else { return Ok(None) };
@@ -212,7 +221,10 @@ async fn input(
     registry: &Registry,
 ) -> Result<ArrayTable> {
     let statement = parse_one(&format!("SELECT * FROM {table}"))?;
-    let statement = prepare(statement, state, registry)?;
+    let mut statement = prepare(statement, state, registry)?;
+    if let Statement::Statement(query) = &mut statement {
+        drop_unread(query);
+    }
     let plan = match state.statement_to_plan(statement).await {
         Ok(plan) => plan,
         Err(cause) => return Err(explain_missing(cause, state)),

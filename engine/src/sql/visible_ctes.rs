@@ -4,7 +4,14 @@
 //! before. So a query in a call brings along the WITH queries around it. In: queries as the pass
 //! enters and leaves them. Out: text that means the same outside of the statement.
 
-use datafusion::sql::sqlparser::ast::{Cte, Query};
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Cte, ObjectNamePart, Query, Statement, VisitMut, VisitorMut, With, visit_relations,
+};
+
+use super::folded;
 
 /// The WITH queries around the current place.
 #[derive(Debug, Default)]
@@ -56,4 +63,43 @@ impl VisibleCtes {
         }
         query
     }
+}
+
+/// Drops WITH queries that nothing reads. A call's query brings along more than it reads, and each of
+/// them may hold calls that do so in turn.
+pub fn drop_unread(statement: &mut Statement) {
+    let _: ControlFlow<()> = statement.visit(&mut DropUnread);
+}
+
+struct DropUnread;
+
+impl VisitorMut for DropUnread {
+    type Break = ();
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let Some(with) = query.with.take() else { return ControlFlow::Continue(()) };
+        let mut read = names_in(query);
+        let mut kept = vec![];
+        for cte in with.cte_tables.into_iter().rev() {
+            if with.recursive || read.contains(&folded(&cte.alias.name)) {
+                read.extend(names_in(&cte.query));
+                kept.push(cte);
+            }
+        }
+        kept.reverse();
+        query.with = (!kept.is_empty()).then_some(With { cte_tables: kept, ..with });
+        ControlFlow::Continue(())
+    }
+}
+
+/// The names without qualifiers that stand in FROM in a query.
+fn names_in(query: &Query) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let _: ControlFlow<()> = visit_relations(query, |name| {
+        if let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() {
+            names.insert(folded(ident));
+        }
+        ControlFlow::Continue(())
+    });
+    names
 }

@@ -75,7 +75,13 @@ fn sql_candidates(names: &Names, word: &str, words: &[String]) -> Vec<Pair> {
     }
     let tables: Vec<String> = names.tables.iter().map(|name| quoted(name)).collect();
     if matches!(last, "FROM" | "JOIN" | "INTO" | "TABLE" | "VIEW" | "DESCRIBE" | "UPDATE") {
-        return matching(word, tables.iter().map(String::as_str));
+        let mut found = matching(word, tables.iter().map(String::as_str));
+        if matches!(last, "FROM" | "JOIN") && !word.is_empty() {
+            let calls = names.table_functions.iter().map(|name| format!("{name}("));
+            let calls: Vec<String> = calls.collect();
+            found.extend(matching(word, calls.iter().map(String::as_str)));
+        }
+        return found;
     }
     if word.is_empty() {
         return vec![];
@@ -189,6 +195,7 @@ mod tests {
             tables: set(&["sky", "toi", "TIC"]),
             columns: set(&["value", "stellar_teff", "Teff", "x", "y"]),
             functions: set(&["stddev", "stddev_pop", "avg", "cut"]),
+            table_functions: set(&["stack", "crop"]),
             settings: set(&["datafusion.execution.batch_size", "datafusion.execution.time_zone"]),
             formats: set(&["PARQUET", "HDF5"]),
         }
@@ -210,7 +217,8 @@ mod tests {
 
     #[test]
     fn tables_follow_from() {
-        assert_eq!(offered("SELECT x FROM s"), ["SELECT x FROM sky"]);
+        assert_eq!(offered("SELECT x FROM s"), ["SELECT x FROM sky", "SELECT x FROM stack("]);
+        assert_eq!(offered("SELECT x FROM sky JOIN c"), ["SELECT x FROM sky JOIN crop("]);
         assert_eq!(
             offered("SELECT x FROM "),
             ["SELECT x FROM \"TIC\"", "SELECT x FROM sky", "SELECT x FROM toi"]

@@ -167,3 +167,26 @@ fn table(columns: Vec<(&str, Vec<String>)>) -> Result<RecordBatch> {
     RecordBatch::try_from_iter(columns)
         .map_err(|cause| Error::bug("a description is no table").caused_by(cause))
 }
+
+#[cfg(test)]
+mod tests {
+    use almagest::SessionOptions;
+
+    use super::*;
+
+    #[test]
+    fn table_functions_are_explained_beside_others_of_their_name() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _inside = runtime.enter();
+        let session = almagest::session(&SessionOptions::default()).unwrap();
+        let concat = function(&session, "concat").unwrap();
+        assert!(concat.contains("(scalar)") && concat.contains("(table)"), "{concat}");
+        assert!(concat.contains("numpy.concatenate"), "{concat}");
+        let reader = function(&session, "read_hdf5").unwrap();
+        assert!(reader.starts_with("read_hdf5(location [, dataset, dims, stack])"), "{reader}");
+        assert!(function(&session, "crpo").unwrap_err().contains("did you mean crop"));
+        let random = functions(&session, "random_").unwrap();
+        assert_eq!(random.num_rows(), 2);
+        assert!(functions(&session, "concat").unwrap().num_rows() >= 2);
+    }
+}

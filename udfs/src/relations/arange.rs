@@ -67,39 +67,8 @@ impl ArrayRelation for Arange {
         arguments: &Arguments,
         _: &dyn Session,
     ) -> Result<ArrayTable> {
-        let (start, stop) = match arguments.get("stop")? {
-            Some(_) => (Some("start"), "stop"),
-            None => (None, "start"),
-        };
-        let whole = [start, Some(stop), Some("step")].into_iter().flatten().map(|name| {
-            Ok(arguments.get(name)?.is_none_or(|value| value.data_type().is_integer()))
-        });
-        let whole = whole.collect::<Result<Vec<bool>>>()?.into_iter().all(|whole| whole);
-        let (progression, length): (Progression, f64) = if whole {
-            let number = |name: &str| integer(arguments, name);
-            let start = start.map(number).transpose()?.flatten().unwrap_or(0);
-            let stop = number(stop)?.ok_or_else(|| arguments.wrong(stop, "a number"))?;
-            let step = number("step")?.unwrap_or(1);
-            if step == 0 {
-                return Err(arguments.wrong("step", NOT_ZERO));
-            }
-            let (gap, wide) = (i128::from(stop) - i128::from(start), i128::from(step));
-            let rounded_up = (gap + wide - wide.signum()) / wide;
-            (Progression::Integers { start, step }, rounded_up as f64)
-        } else {
-            let number = |name: &str| arguments.number(name);
-            let start = start.map(number).transpose()?.flatten().unwrap_or(0.0);
-            let stop = number(stop)?.ok_or_else(|| arguments.wrong(stop, "a number"))?;
-            let step = number("step")?.unwrap_or(1.0);
-            if step == 0.0 {
-                return Err(arguments.wrong("step", NOT_ZERO));
-            }
-            // NumPy goes on from its first two values.
-            let step_taken = start + step - start;
-            (Progression::Floats { start, step: step_taken }, ((stop - start) / step).ceil())
-        };
-        // Not so for NaN.
-        if !(length < LENGTH_MAX) {
+        let (progression, length) = progression(arguments)?;
+        if length.is_nan() || length >= LENGTH_MAX {
             return Err(arguments.wrong("step", "large enough for fewer than 2^53 values"));
         }
         let shape = vec![length.max(0.0) as u64];
@@ -112,6 +81,39 @@ impl ArrayRelation for Arange {
 const NOT_ZERO: &str = "another number than 0";
 /// Lengths that a float counts exactly.
 const LENGTH_MAX: f64 = (1_u64 << 53) as f64;
+
+/// The values that the arguments ask for, and how many.
+fn progression(arguments: &Arguments) -> Result<(Progression, f64)> {
+    let (start, stop) = match arguments.get("stop")? {
+        Some(_) => (Some("start"), "stop"),
+        None => (None, "start"),
+    };
+    let no_stop = || arguments.wrong(stop, "a number");
+    let mut whole = true;
+    for name in start.into_iter().chain([stop, "step"]) {
+        whole &= arguments.get(name)?.is_none_or(|value| value.data_type().is_integer());
+    }
+    if whole {
+        let number = |name: &str| integer(arguments, name);
+        let start = start.map(number).transpose()?.flatten().unwrap_or(0);
+        let (stop, step) = (number(stop)?.ok_or_else(no_stop)?, number("step")?.unwrap_or(1));
+        if step == 0 {
+            return Err(arguments.wrong("step", NOT_ZERO));
+        }
+        let (gap, wide) = (i128::from(stop) - i128::from(start), i128::from(step));
+        let rounded_up = (gap + wide - wide.signum()) / wide;
+        return Ok((Progression::Integers { start, step }, rounded_up as f64));
+    }
+    let number = |name: &str| arguments.number(name);
+    let start = start.map(number).transpose()?.flatten().unwrap_or(0.0);
+    let (stop, step) = (number(stop)?.ok_or_else(no_stop)?, number("step")?.unwrap_or(1.0));
+    if step == 0.0 {
+        return Err(arguments.wrong("step", NOT_ZERO));
+    }
+    // NumPy goes on from its first two values.
+    let taken = start + step - start;
+    Ok((Progression::Floats { start, step: taken }, ((stop - start) / step).ceil()))
+}
 
 fn integer(arguments: &Arguments, name: &str) -> Result<Option<i64>> {
     let Some(value) = arguments.get(name)? else { return Ok(None) };

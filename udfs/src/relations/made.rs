@@ -19,6 +19,9 @@ use arrow::datatypes::DataType;
 /// Elements of a chunk, about, if none is asked for.
 const CHUNK_ELEMENTS: u64 = 512 * 512;
 
+/// Elements of the largest chunk that can be asked for: 1 GiB of DOUBLE.
+const CHUNK_ELEMENTS_MAX: u64 = 1 << 27;
+
 /// What gives the elements of an array.
 pub trait Values: fmt::Debug + Send + Sync {
     /// The elements at these row-major positions.
@@ -69,10 +72,17 @@ pub fn shape(arguments: &Arguments) -> Result<Vec<u64>> {
 }
 
 fn chunks(arguments: &Arguments, shape: &[u64]) -> Result<Vec<u64>> {
-    match arguments.size_per_axis("chunks", shape.len())? {
-        Some(chunks) => Ok(chunks.into_iter().map(|length| length as u64).collect()),
-        None => Ok(even_chunks(shape)),
+    let Some(chunks) = arguments.size_per_axis("chunks", shape.len())? else {
+        return Ok(even_chunks(shape));
+    };
+    let chunks = chunks.into_iter().zip(shape);
+    let chunks: Vec<u64> =
+        chunks.map(|(asked, length)| (asked as u64).min((*length).max(1))).collect();
+    if chunks.iter().product::<u64>() > CHUNK_ELEMENTS_MAX {
+        let expected = format!("of at most {CHUNK_ELEMENTS_MAX} elements");
+        return Err(arguments.wrong("chunks", &expected));
     }
+    Ok(chunks)
 }
 
 /// Chunks of about equal lengths on all axes that are long enough.
@@ -150,14 +160,15 @@ mod tests {
 
     #[test]
     fn runs_are_the_positions_of_a_region() {
-        let found = |ranges: &[Range<u64>], shape: &[u64]| -> Vec<Range<u64>> {
-            runs(&Region::from_ranges(ranges), shape).collect()
+        let found = |start: &[u64], lengths: &[u64], shape: &[u64]| -> Vec<(u64, u64)> {
+            let region = Region::new(start.to_vec(), lengths.to_vec());
+            runs(&region, shape).map(|run| (run.start, run.end)).collect()
         };
-        assert_eq!(found(&[1..3, 0..5], &[4, 5]), [5..15]);
-        assert_eq!(found(&[1..3, 2..4], &[4, 5]), [7..9, 12..14]);
-        assert_eq!(found(&[1..3, 1..2, 0..2], &[3, 3, 2]), [8..10, 14..16]);
-        assert_eq!(found(&[7..9], &[10]), [7..9]);
-        assert_eq!(found(&[1..1, 0..5], &[4, 5]), []);
+        assert_eq!(found(&[1, 0], &[2, 5], &[4, 5]), [(5, 15)]);
+        assert_eq!(found(&[1, 2], &[2, 2], &[4, 5]), [(7, 9), (12, 14)]);
+        assert_eq!(found(&[1, 1, 0], &[2, 1, 2], &[3, 3, 2]), [(8, 10), (14, 16)]);
+        assert_eq!(found(&[7], &[2], &[10]), [(7, 9)]);
+        assert_eq!(found(&[1, 0], &[0, 5], &[4, 5]), []);
     }
 
     #[test]
