@@ -12,6 +12,9 @@ pub fn session(options: &SessionOptions) -> Result<Session> {
     let registry =
         Registry::new(almagest_connectors::formats()).with_stores(almagest_connectors::stores());
     let session = Session::try_new(&registry, options)?;
+    for format in almagest_connectors::copy_formats() {
+        session.context().state_ref().write().register_file_format(format, false)?;
+    }
     for function in almagest_udfs::scalar_functions()? {
         session.context().register_udf(function);
     }
