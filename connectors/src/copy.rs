@@ -29,6 +29,7 @@ use datafusion::datasource::physical_plan::{
 use datafusion::datasource::sink::DataSinkExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DfResult;
+use datafusion::execution::TaskContext;
 use datafusion::physical_expr::LexRequirement;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
@@ -75,7 +76,12 @@ pub trait Begin: Debug + Send + Sync {
     ///
     /// # Errors
     /// `Plan`, `Unsupported`, `Unreachable`.
-    fn begin(&self, path: &Path, layout: &Layout) -> Result<Box<dyn ChunkTarget>>;
+    fn begin(
+        &self,
+        path: &Path,
+        layout: &Layout,
+        context: &TaskContext,
+    ) -> Result<Box<dyn ChunkTarget>>;
 }
 
 /// What DataFusion looks up for these formats: an entry for each name and each extension.

@@ -5,7 +5,9 @@
 mod cells;
 mod copy;
 pub mod hdf5;
+mod npy;
 mod partial_file;
+mod png;
 mod store;
 
 use std::sync::Arc;
@@ -22,7 +24,8 @@ pub fn formats() -> Vec<Arc<dyn Format>> {
 
 /// Every format of arrays that `COPY … TO` writes beside DataFusion's own, by name and extension.
 pub fn copy_formats() -> Vec<Arc<dyn FileFormatFactory>> {
-    let formats: Vec<Arc<dyn ArrayFormat>> = vec![Arc::new(hdf5::copy::Hdf5Copy)];
+    let formats: Vec<Arc<dyn ArrayFormat>> =
+        vec![Arc::new(hdf5::copy::Hdf5Copy), Arc::new(npy::NpyCopy), Arc::new(png::PngCopy)];
     copy::factories(formats)
 }
 

@@ -47,6 +47,11 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The names of the values, for people.
+    pub fn value_names(&self) -> String {
+        self.values.iter().map(|value| value.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Sets the chunk shape: the one that is wanted, or else one of about `bytes` for the widest
     /// value; no chunk is longer than the array.
     pub fn chunk(&mut self, wanted: Option<Vec<u64>>, bytes: u64) {

@@ -57,7 +57,7 @@ impl ArraySink {
             (Arc::clone(&self.begin), Arc::clone(&self.layout), self.path.clone());
         let runtime = Arc::clone(context);
         let beginning = move || {
-            let target = begin.begin(&path, &layout)?;
+            let target = begin.begin(&path, &layout, &runtime)?;
             Ok(Cells::begin(layout, target, &runtime)?)
         };
         let cells = Arc::new(threads.run(beginning).await?);

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use almagest_engine::Result;
+use datafusion::execution::TaskContext;
 
 use super::write::{FileWriter, NewDataset};
 use crate::cells::{ChunkTarget, Layout, Value};
@@ -81,7 +82,7 @@ struct BeginFile {
 }
 
 impl Begin for BeginFile {
-    fn begin(&self, path: &Path, layout: &Layout) -> Result<Box<dyn ChunkTarget>> {
+    fn begin(&self, path: &Path, layout: &Layout, _: &TaskContext) -> Result<Box<dyn ChunkTarget>> {
         let unknown = || vec![i64::MAX as u64; layout.dims.len()];
         let dataset = |(name, value): (&String, &Value)| NewDataset {
             name: name.clone(),
