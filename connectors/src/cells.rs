@@ -20,6 +20,7 @@ use almagest_engine::{Error, Result};
 use arrow::array::RecordBatch;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::physical_plan::metrics::Count;
 use parking_lot::Mutex;
 
 pub use chunk::Chunk;
@@ -63,6 +64,7 @@ pub struct Cells {
     shelf: Mutex<Shelf>,
     memory: MemoryReservation,
     spill: SpillSlots,
+    spilled_bytes: Count,
     /// Counts uses of chunks, so that the one that rests longest is known.
     clock: AtomicU64,
     /// The largest indices so far, if the shape is not known.
@@ -84,7 +86,8 @@ impl Shelf {
 }
 
 impl Cells {
-    /// No cells yet, of an array that goes to `target`.
+    /// No cells yet, of an array that goes to `target`. Bytes of chunks that leave memory are added
+    /// to `spilled_bytes`.
     ///
     /// # Errors
     /// `Plan` if the target does not have the shape of `layout`.
@@ -92,6 +95,7 @@ impl Cells {
         layout: Arc<Layout>,
         mut target: Box<dyn ChunkTarget>,
         context: &TaskContext,
+        spilled_bytes: Count,
     ) -> Result<Self> {
         if let Some(shape) = &layout.shape {
             target.set_shape(shape, &layout.chunk_shape)?;
@@ -104,6 +108,7 @@ impl Cells {
             shelf: Mutex::default(),
             memory: consumer.register(context.memory_pool()),
             spill: SpillSlots::new(Arc::clone(&context.runtime_env().disk_manager), slot_bytes),
+            spilled_bytes,
             clock: AtomicU64::new(0),
             largest: Mutex::new(vec![-1; layout.dims.len()]),
             layout,
@@ -190,7 +195,7 @@ impl Cells {
         let resident = self.make_room(bytes)?;
         let chunk = Chunk::new(start, &self.layout, bytes);
         if !resident {
-            chunk.spill(&self.spill)?;
+            self.spill(&chunk)?;
         }
         let chunk = Arc::new(chunk);
         let mut shelf = self.shelf.lock();
@@ -221,10 +226,17 @@ impl Cells {
                 chunk.inspect(|chunk| _ = shelf.spilled.insert(start, Arc::clone(chunk)))
             };
             if let Some(victim) = victim {
-                self.memory.shrink(victim.spill(&self.spill)?);
+                self.memory.shrink(self.spill(&victim)?);
             }
         }
         Ok(true)
+    }
+
+    /// Moves a chunk out of memory. Gives the bytes that were counted for it.
+    fn spill(&self, chunk: &Chunk) -> Result<usize> {
+        let bytes = chunk.spill(&self.spill)?;
+        self.spilled_bytes.add(bytes);
+        Ok(bytes)
     }
 
     /// Puts rows from `row` on into the chunk, as long as they belong to it. Gives the next row.

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use datafusion::datasource::sink::DataSink;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType};
 use futures::stream::{self, FuturesUnordered, Stream, StreamExt};
 
@@ -28,6 +29,7 @@ pub struct ArraySink {
     begin: Arc<dyn Begin>,
     layout: Arc<Layout>,
     schema: SchemaRef,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl ArraySink {
@@ -39,7 +41,14 @@ impl ArraySink {
         layout: Layout,
         schema: SchemaRef,
     ) -> Self {
-        Self { format, path, begin, layout: Arc::new(layout), schema }
+        Self {
+            format,
+            path,
+            begin,
+            layout: Arc::new(layout),
+            schema,
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
     }
 
     async fn write(
@@ -56,9 +65,10 @@ impl ArraySink {
         let (begin, layout, path) =
             (Arc::clone(&self.begin), Arc::clone(&self.layout), self.path.clone());
         let runtime = Arc::clone(context);
+        let spilled_bytes = MetricBuilder::new(&self.metrics).spilled_bytes(0);
         let beginning = move || {
             let target = begin.begin(&path, &layout, &runtime)?;
-            Ok(Cells::begin(layout, target, &runtime)?)
+            Ok(Cells::begin(layout, target, &runtime, spilled_bytes)?)
         };
         let cells = Arc::new(threads.run(beginning).await?);
 
@@ -95,6 +105,10 @@ impl DisplayAs for ArraySink {
 
 #[async_trait]
 impl DataSink for ArraySink {
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
