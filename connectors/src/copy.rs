@@ -206,7 +206,7 @@ impl FileFormat for CopyFormat {
         config: FileSinkConfig,
         order: Option<LexRequirement>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let at = |error: Error| error.with("file", &config.original_url);
+        let at = |error: Error| error.with("target", &config.original_url);
         let path = self.path(state, &config).map_err(at)?;
         let schema = input.schema();
         let columns = Columns::of(&schema, &self.options).map_err(at)?;

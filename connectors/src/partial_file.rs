@@ -28,7 +28,8 @@ impl PartialFile {
     pub fn create(path: &Path) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().filter(|_| !path.is_dir()).ok_or_else(|| {
-            Error::plan("a file is to be written, and this names none").with("file", path.display())
+            Error::plan("a file is to be written, and this names none")
+                .with("target", path.display())
         })?;
         let mut partial_name = name.to_os_string();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -89,5 +90,5 @@ fn cannot_write(path: &Path, cause: io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::exhausted(message),
         _ => Error::unreachable(message),
     };
-    error.with("file", path.display()).caused_by(cause)
+    error.with("target", path.display()).caused_by(cause)
 }

@@ -119,7 +119,7 @@ impl DataSink for ArraySink {
         context: &Arc<TaskContext>,
     ) -> DfResult<u64> {
         let written = self.write(rows, context).await;
-        written.map_err(|cause| Error::from(cause).with("file", self.path.display()).into())
+        written.map_err(|cause| Error::from(cause).with("target", self.path.display()).into())
     }
 }
 
