@@ -15,6 +15,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use almagest_engine::exec::ArrayExec;
 use almagest_engine::{Error, Result};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -32,6 +33,11 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::LexRequirement;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use object_store::{ObjectMeta, ObjectStore};
 use url::Url;
@@ -225,8 +231,11 @@ impl FileFormat for CopyFormat {
 }
 
 /// The lengths of the dimensions, where the plan knows their largest indices, as it does for a whole
-/// array: then chunks at the far edges are whole as early as others.
+/// array or a box of one: then chunks at the far edges are whole as early as others.
 fn shape_of_statistics(input: &Arc<dyn ExecutionPlan>, columns: &Columns) -> Option<Vec<u64>> {
+    if !is_array(input) {
+        return None;
+    }
     let statistics = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new());
     let statistics = statistics.ok()?;
     let lengths = columns.dims.iter().map(|dim| {
@@ -238,4 +247,18 @@ fn shape_of_statistics(input: &Arc<dyn ExecutionPlan>, columns: &Columns) -> Opt
         }
     });
     lengths.collect()
+}
+
+/// Whether a plan gives all rows of one array: of others, statistics that call themselves exact are
+/// not (those of a join, for one, are those of its inputs).
+fn is_array(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    if plan.is::<ArrayExec>() {
+        return true;
+    }
+    let keeps_rows = plan.is::<ProjectionExec>()
+        || plan.is::<CoalescePartitionsExec>()
+        || plan.is::<RepartitionExec>()
+        || plan.is::<SortExec>()
+        || plan.is::<SortPreservingMergeExec>();
+    keeps_rows && plan.fetch().is_none() && plan.children().into_iter().all(is_array)
 }

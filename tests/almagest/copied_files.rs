@@ -30,7 +30,6 @@ struct Sparse {
     cells: Vec<usize>,
     partitions: usize,
     shape_is_given: bool,
-    /// Flat in the order of the columns.
     gzip: bool,
 }
 
@@ -277,7 +276,8 @@ async fn chunks_that_do_not_fit_in_memory_are_spilled() {
     assert!(spilled_bytes(plan.as_ref()) > 0, "nothing was spilled");
     let wrong =
         format!("SELECT count(*) FROM '{}' WHERE value <> (x * 512 + y) * 0.5", path.display());
-    let wrong = session.sql(&wrong).await.unwrap().collect().await.unwrap();
+    let reader = almagest::session(&SessionOptions::default()).unwrap();
+    let wrong = reader.sql(&wrong).await.unwrap().collect().await.unwrap();
     assert_eq!(wrong[0].column(0).as_primitive::<Int64Type>().value(0), 0);
 
     let twice = format!("COPY ({rows} UNION ALL SELECT 300, 1000, 0.0) TO '{}'", path.display());
