@@ -259,30 +259,31 @@ async fn chunks_that_do_not_fit_in_memory_are_spilled() {
     let folder = tempfile::tempdir().unwrap();
     let options = SessionOptions {
         threads: Some(2),
-        memory_bytes_max: Some(3 << 20),
+        memory_bytes_max: Some(256 << 10),
         spill_dir: Some(folder.path().join("spill")),
     };
     let session = almagest::session(&options).unwrap();
-    // 512 x 1024 doubles, 4 MiB, in 64 chunks of 64 KiB; `n % 512` is y
-    let rows = "SELECT value % 512 AS y, value / 512 AS x, value * 0.5 AS v \
-                FROM generate_series(0, 524287)";
+    // 128 x 512 doubles, 512 KiB, in 16 chunks of 32 KiB
+    let rows = "SELECT value % 128 AS y, value / 128 AS x, value * 0.5 AS v \
+                FROM generate_series(0, 65535)";
     let path = folder.path().join("a.h5");
-    let sql = format!("COPY ({rows}) TO '{}' OPTIONS ('chunks' '8,1024')", path.display());
+    let sql = format!("COPY ({rows}) TO '{}' OPTIONS ('chunks' '8,512')", path.display());
     let frame = session.sql(&sql).await.unwrap();
     let context = Arc::new(frame.task_ctx());
     let plan = frame.create_physical_plan().await.unwrap();
     let count = collect(Arc::clone(&plan), context).await.unwrap();
-    assert_eq!(count[0].column(0).as_primitive::<UInt64Type>().value(0), 524_288);
+    assert_eq!(count[0].column(0).as_primitive::<UInt64Type>().value(0), 65_536);
     assert!(spilled_bytes(plan.as_ref()) > 0, "nothing was spilled");
     let wrong =
-        format!("SELECT count(*) FROM '{}' WHERE value <> (x * 512 + y) * 0.5", path.display());
+        format!("SELECT count(*) FROM '{}' WHERE value <> (x * 128 + y) * 0.5", path.display());
     let reader = almagest::session(&SessionOptions::default()).unwrap();
     let wrong = reader.sql(&wrong).await.unwrap().collect().await.unwrap();
     assert_eq!(wrong[0].column(0).as_primitive::<Int64Type>().value(0), 0);
 
-    let twice = format!("COPY ({rows} UNION ALL SELECT 300, 1000, 0.0) TO '{}'", path.display());
+    // chunks of 1 MiB, of which not even one fits
+    let twice = format!("COPY ({rows} UNION ALL SELECT 30, 100, 0.0) TO '{}'", path.display());
     let error = copy(&session, &twice).await.unwrap_err();
-    assert!(error.message().contains("cell (y 300, x 1000) comes twice"), "{error}");
+    assert!(error.message().contains("cell (y 30, x 100) comes twice"), "{error}");
     assert_eq!(files(folder.path()), ["a.h5", "spill"]);
 }
 
