@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 pub use chunk::Chunk;
 pub use layout::{Dimension, Layout, Value, cell_name};
 
+use crate::partial_file::Remover;
 use chunk::Marked;
 use rows::{Place, Rows};
 use spill::SpillSlots;
@@ -34,6 +35,9 @@ use spill::SpillSlots;
 pub trait ChunkTarget: Send + Sync {
     /// Whether chunks can be taken only after the shape of the array is known.
     fn needs_shape(&self) -> bool;
+
+    /// What removes the unfinished file when it is dropped.
+    fn remover(&self) -> Remover;
 
     /// Says what the shape of the array is, and of its chunks from now on.
     ///
@@ -113,6 +117,11 @@ impl Cells {
             largest: Mutex::new(vec![-1; layout.dims.len()]),
             layout,
         })
+    }
+
+    /// What removes the unfinished file when it is dropped.
+    pub fn remover(&self) -> Remover {
+        self.target.remover()
     }
 
     /// Adds the cells of a batch. Chunks that become whole by it are written.

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::cells::{ChunkTarget, Layout};
 use crate::copy::{ArrayFormat, Begin, Options};
-use crate::partial_file::PartialFile;
+use crate::partial_file::{PartialFile, Remover};
 
 /// Bytes of a chunk that is collected, about.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -89,6 +89,10 @@ impl ChunkTarget for NpyFile {
         true
     }
 
+    fn remover(&self) -> Remover {
+        self.file.remover()
+    }
+
     fn set_shape(&mut self, shape: &[u64], chunk_shape: &[u64]) -> Result<()> {
         let header = header(&self.descr, shape)?;
         self.first = header.len() as u64;
@@ -139,10 +143,10 @@ impl NpyFile {
         let mut index = vec![0; joined];
         loop {
             let (mut from, mut to) = (0, 0);
-            for axis in 0..start.len() {
+            for (axis, start) in start.iter().enumerate() {
                 let within = index.get(axis).copied().unwrap_or(0);
                 from = from * self.chunk_shape[axis] + within;
-                to = to * self.shape[axis] + start[axis] + within;
+                to = to * self.shape[axis] + start + within;
             }
             let from = from as usize * width;
             let to = self.first + to * width as u64;

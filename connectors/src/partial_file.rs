@@ -40,6 +40,12 @@ impl PartialFile {
         Ok(Self { file, path: path.to_path_buf(), partial_path, published: false })
     }
 
+    /// What removes the file when it is dropped, while others may still be writing to it; nothing once
+    /// the file has its name.
+    pub fn remover(&self) -> Remover {
+        Remover(self.partial_path.clone())
+    }
+
     /// Writes all of `bytes` at the offset `at`.
     ///
     /// # Errors
@@ -73,6 +79,16 @@ impl PartialFile {
             .map_err(|cause| cannot_write(&self.path, cause))?;
         self.published = true;
         Ok(())
+    }
+}
+
+/// Removes an unfinished file when it is dropped.
+#[derive(Debug)]
+pub struct Remover(PathBuf);
+
+impl Drop for Remover {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::cells::{ChunkTarget, Layout};
 use crate::copy::{ArrayFormat, Begin, Options};
-use crate::partial_file::PartialFile;
+use crate::partial_file::{PartialFile, Remover};
 use colormap::Colormap;
 use encode::Palette;
 use limits::Limits;
@@ -189,6 +189,10 @@ struct PngFile {
 impl ChunkTarget for PngFile {
     fn needs_shape(&self) -> bool {
         true
+    }
+
+    fn remover(&self) -> Remover {
+        self.file.remover()
     }
 
     fn set_shape(&mut self, shape: &[u64], chunk_shape: &[u64]) -> Result<()> {

@@ -197,8 +197,11 @@ async fn a_numpy_file_holds_types_shapes_and_fill_values() {
     assert_eq!(elements, expected);
 }
 
-/// The chunks of a PNG file by their names, and the inflated rows with the filter's byte in front.
-fn png(path: &Path) -> (Vec<(String, Vec<u8>)>, Vec<Vec<u8>>) {
+/// The chunks of a PNG file, by their names.
+type PngChunks = Vec<(String, Vec<u8>)>;
+
+/// The chunks of a PNG file, and the inflated rows with the filter's byte in front.
+fn png(path: &Path) -> (PngChunks, Vec<Vec<u8>>) {
     let bytes = std::fs::read(path).unwrap();
     assert_eq!(bytes[..8], *b"\x89PNG\r\n\x1a\n");
     let mut chunks = vec![];
@@ -315,4 +318,24 @@ async fn an_error_leaves_the_old_file_and_no_other() {
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
     }
     assert_eq!(files(folder.path()), ["a.h5", "a.npy", "a.png"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_nobody_waits_for_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    let path = folder.path().join("a.h5");
+    let rows = "SELECT value AS x, value AS v FROM generate_series(0, 1000000000)";
+    let sql = format!("COPY ({rows}) TO '{}'", path.display());
+    let copying = copy(&session, &sql);
+    let begun = async {
+        while files(folder.path()).is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        outcome = copying => panic!("the copy ended: {outcome:?}"),
+        () = begun => {}
+    }
+    assert_eq!(files(folder.path()), Vec::<String>::new());
 }

@@ -71,6 +71,9 @@ impl ArraySink {
             Ok(Cells::begin(layout, target, &runtime, spilled_bytes)?)
         };
         let cells = Arc::new(threads.run(beginning).await?);
+        // Threads go on for a moment when nobody waits any more, and may be cut off by the end of the
+        // process: so the file is removed here.
+        let _remover = cells.remover();
 
         let adding = Arc::clone(&cells);
         let work = rows.map(move |batch| {

@@ -13,6 +13,7 @@ use datafusion::execution::TaskContext;
 use super::write::{FileWriter, NewDataset};
 use crate::cells::{ChunkTarget, Layout, Value};
 use crate::copy::{ArrayFormat, Begin, Options};
+use crate::partial_file::Remover;
 
 /// Bytes of a chunk of one value, about, unless the option says more.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -108,6 +109,10 @@ struct Hdf5File {
 impl ChunkTarget for Hdf5File {
     fn needs_shape(&self) -> bool {
         false
+    }
+
+    fn remover(&self) -> Remover {
+        self.writer.remover()
     }
 
     fn set_shape(&mut self, shape: &[u64], chunk_shape: &[u64]) -> Result<()> {

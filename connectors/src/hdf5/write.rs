@@ -19,7 +19,7 @@ use arrow::datatypes::DataType;
 use libdeflater::{CompressionError, CompressionLvl, Compressor};
 use parking_lot::Mutex;
 
-use crate::partial_file::PartialFile;
+use crate::partial_file::{PartialFile, Remover};
 use chunk_index::IndexedChunk;
 use members::Members;
 
@@ -78,6 +78,11 @@ impl FileWriter {
         Members::of(datasets.iter().map(|dataset| dataset.new.name.as_str()))?;
         let file = PartialFile::create(path)?;
         Ok(Self { file, datasets, end: AtomicU64::new(headers::SUPERBLOCK_BYTES) })
+    }
+
+    /// What removes the unfinished file when it is dropped.
+    pub(crate) fn remover(&self) -> Remover {
+        self.file.remover()
     }
 
     /// Gives every dataset another shape, and another chunk shape, which may differ only while no
