@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use almagest_engine::{Error, Result};
 use arrow::array::RecordBatch;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::physical_plan::metrics::Count;
 use parking_lot::Mutex;
 
@@ -30,6 +30,10 @@ use crate::partial_file::Remover;
 use chunk::Marked;
 use rows::{Place, Rows};
 use spill::SpillSlots;
+
+/// Open chunks take up to this part of a session's memory limit: what reads the rows cannot spill, and
+/// the pool gives a consumer that can all that is left at the moment.
+const MEMORY_SHARE: usize = 2;
 
 /// What takes finished chunks. Dropped before [`Self::finish`], it leaves nothing behind.
 pub trait ChunkTarget: Send + Sync {
@@ -67,6 +71,7 @@ pub struct Cells {
     early: bool,
     shelf: Mutex<Shelf>,
     memory: MemoryReservation,
+    memory_bytes_max: usize,
     spill: SpillSlots,
     spilled_bytes: Count,
     /// Counts uses of chunks, so that the one that rests longest is known.
@@ -104,6 +109,10 @@ impl Cells {
         if let Some(shape) = &layout.shape {
             target.set_shape(shape, &layout.chunk_shape)?;
         }
+        let memory_bytes_max = match context.memory_pool().memory_limit() {
+            MemoryLimit::Finite(bytes) => bytes / MEMORY_SHARE,
+            _ => usize::MAX,
+        };
         let consumer = MemoryConsumer::new("COPY of an array").with_can_spill(true);
         let slot_bytes = chunk::chunk_bytes(&layout) as u64;
         Ok(Self {
@@ -111,6 +120,7 @@ impl Cells {
             target,
             shelf: Mutex::default(),
             memory: consumer.register(context.memory_pool()),
+            memory_bytes_max,
             spill: SpillSlots::new(Arc::clone(&context.runtime_env().disk_manager), slot_bytes),
             spilled_bytes,
             clock: AtomicU64::new(0),
@@ -224,7 +234,8 @@ impl Cells {
 
     /// Takes memory for a chunk, if need be that of others. False: there is none.
     fn make_room(&self, bytes: usize) -> Result<bool> {
-        while self.memory.try_grow(bytes).is_err() {
+        let fits = || self.memory.size().saturating_add(bytes) <= self.memory_bytes_max;
+        while !fits() || self.memory.try_grow(bytes).is_err() {
             let victim = {
                 let mut shelf = self.shelf.lock();
                 let resting = shelf.resident.values().min_by_key(|chunk| chunk.used_at());
