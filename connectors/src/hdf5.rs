@@ -6,6 +6,7 @@
 
 mod attributes;
 mod convert;
+pub mod copy;
 mod dataset;
 mod dimensions;
 mod element;

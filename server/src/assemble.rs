@@ -13,6 +13,9 @@ pub fn session(options: &SessionOptions) -> Result<Session> {
         .with_stores(almagest_connectors::stores())
         .with_relations(almagest_udfs::array_relations());
     let session = Session::try_new(&registry, options)?;
+    for format in almagest_connectors::copy_formats() {
+        session.context().state_ref().write().register_file_format(format, false)?;
+    }
     for function in almagest_udfs::scalar_functions()? {
         session.context().register_udf(function);
     }

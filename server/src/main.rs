@@ -18,6 +18,7 @@ use std::fs::File;
 use std::io::{BufReader, IsTerminal};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use almagest::{Error, ErrorKind, Result};
 use cli::{Arguments, Command, SessionArguments};
@@ -25,6 +26,9 @@ use interrupt::Interrupt;
 use output::Output;
 use run::{Runner, told};
 use shell::Shell;
+
+/// How long a stopped statement may take to clean up.
+const CLEANING_UP: Duration = Duration::from_millis(500);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,13 +43,17 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(start(arguments));
-    // What still computes is of no use to anyone.
-    runtime.shutdown_background();
+    let cancelled = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
+    if cancelled {
+        // Statements that were stopped remove their unfinished files.
+        runtime.shutdown_timeout(CLEANING_UP);
+    } else {
+        // What still computes is of no use to anyone.
+        runtime.shutdown_background();
+    }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == ErrorKind::Cancelled => {
-            ExitCode::from(interrupt::INTERRUPTED as u8)
-        }
+        Err(_) if cancelled => ExitCode::from(interrupt::INTERRUPTED as u8),
         Err(_) => ExitCode::from(1),
     }
 }

@@ -1,6 +1,7 @@
 //! Every specification and behaviour test, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod copied_files;
 mod damaged_files;
 mod documented_examples;
 mod embedding;

@@ -9,19 +9,19 @@
 
 mod chunk_index;
 mod headers;
+mod members;
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use almagest_engine::{Error, Result};
 use arrow::datatypes::DataType;
 use libdeflater::{CompressionError, CompressionLvl, Compressor};
 use parking_lot::Mutex;
 
+use crate::partial_file::{PartialFile, Remover};
 use chunk_index::IndexedChunk;
+use members::Members;
 
 /// A chunk's stored size is a 32-bit number in the index.
 const CHUNK_BYTES_MAX: u64 = u32::MAX as u64;
@@ -31,8 +31,10 @@ const AXES_MAX: usize = 32;
 /// A dataset to be written.
 #[derive(Clone, Debug)]
 pub struct NewDataset {
-    /// Its name in the root group; no `/`.
+    /// Its path in the file, without a `/` in front; groups on the way are made.
     pub name: String,
+    /// Names of its axes, which `DIMENSION_LABELS` will hold; none if empty.
+    pub dims: Vec<String>,
     /// Type of its elements: an integer of 8 to 64 bits or a float of 16 to 64.
     pub data_type: DataType,
     /// Lengths of its axes, slowest first.
@@ -43,6 +45,8 @@ pub struct NewDataset {
     pub shuffle: bool,
     /// Level of gzip, 1 to 12; not compressed if absent.
     pub gzip_level: Option<u8>,
+    /// The element, little-endian, of chunks that are never written; 0 if absent.
+    pub fill: Option<Vec<u8>>,
 }
 
 /// A dataset with what follows from its description.
@@ -58,43 +62,49 @@ struct Dataset {
 /// An HDF5 file in the making. Dropped before [`Self::finish`], it leaves no file behind.
 #[derive(Debug)]
 pub struct FileWriter {
-    file: File,
-    path: PathBuf,
-    partial_path: PathBuf,
+    file: PartialFile,
     datasets: Vec<Dataset>,
     end: AtomicU64,
-    finished: AtomicBool,
 }
 
 impl FileWriter {
-    /// Begins a file with these datasets. Chunks that are never written read as 0.
+    /// Begins a file with these datasets. Chunks that are never written read as the fill value.
     ///
     /// # Errors
     /// `Plan` for a description that HDF5 cannot hold, `Unsupported` for a type that is not a
     /// number, `Unreachable` if the file cannot be made.
     pub fn create(path: &Path, datasets: Vec<NewDataset>) -> Result<Self> {
-        let name = path.file_name().ok_or_else(|| {
-            Error::plan(format!("'{}' names no file; give one that ends in .h5", path.display()))
-        })?;
-        let mut datasets =
-            datasets.into_iter().map(Dataset::try_new).collect::<Result<Vec<_>>>()?;
-        datasets.sort_by(|a, b| a.new.name.cmp(&b.new.name)); // the group's table is sorted
-        if let Some(twice) = datasets.windows(2).find(|two| two[0].new.name == two[1].new.name) {
-            return Err(Error::plan(format!("two datasets named '{}'", twice[0].new.name)));
+        let datasets = datasets.into_iter().map(Dataset::try_new).collect::<Result<Vec<_>>>()?;
+        Members::of(datasets.iter().map(|dataset| dataset.new.name.as_str()))?;
+        let file = PartialFile::create(path)?;
+        Ok(Self { file, datasets, end: AtomicU64::new(headers::SUPERBLOCK_BYTES) })
+    }
+
+    /// What removes the unfinished file when it is dropped.
+    pub(crate) fn remover(&self) -> Remover {
+        self.file.remover()
+    }
+
+    /// Gives every dataset another shape, and another chunk shape, which may differ only while no
+    /// chunk is written.
+    ///
+    /// # Errors
+    /// `Plan` for shapes that HDF5 cannot hold.
+    pub fn reshape(&mut self, shape: &[u64], chunk_shape: &[u64]) -> Result<()> {
+        for dataset in &mut self.datasets {
+            let new = NewDataset {
+                shape: shape.to_vec(),
+                chunk_shape: chunk_shape.to_vec(),
+                ..dataset.new.clone()
+            };
+            let chunks = std::mem::take(&mut *dataset.chunks.lock());
+            if !chunks.is_empty() && dataset.new.chunk_shape != chunk_shape {
+                return Err(Error::bug("chunks of another shape are already written"));
+            }
+            *dataset = Dataset::try_new(new)?;
+            *dataset.chunks.lock() = chunks;
         }
-        let mut partial_name = name.to_os_string();
-        partial_name.push(format!(".{}.partial", std::process::id()));
-        let partial_path = path.with_file_name(partial_name);
-        let file = File::options().read(true).write(true).create_new(true).open(&partial_path);
-        let file = file.map_err(|cause| cannot_write(&partial_path, cause))?;
-        Ok(Self {
-            file,
-            path: path.to_path_buf(),
-            partial_path,
-            datasets,
-            end: AtomicU64::new(headers::SUPERBLOCK_BYTES),
-            finished: AtomicBool::new(false),
-        })
+        Ok(())
     }
 
     /// A writer of the chunks of one dataset; one for each thread.
@@ -119,39 +129,32 @@ impl FileWriter {
     /// `Unreachable` if the file cannot be written.
     pub fn finish(self) -> Result<u64> {
         let mut at = self.end.load(Ordering::Acquire).next_multiple_of(8);
-        let mut members = vec![];
+        let mut members = Members::of(self.datasets.iter().map(|known| known.new.name.as_str()))?;
         for dataset in &self.datasets {
             let mut chunks = std::mem::take(&mut *dataset.chunks.lock());
             let new = &dataset.new;
             let index = chunk_index::encode(&mut chunks, dataset.element_bytes, at);
-            self.write_at(&index.bytes, at)?;
-            at += index.bytes.len() as u64;
-            let header = headers::dataset_header(new, dataset.element_bytes, index.root)?;
-            self.write_at(&header, at)?;
-            members.push((new.name.as_str(), at));
-            at += header.len() as u64;
+            at = self.append(&index.bytes, at)?;
+            let labels = (!new.dims.is_empty()).then_some(at);
+            if labels.is_some() {
+                at = self.append(&headers::label_heap(&new.dims), at)?;
+            }
+            let header = headers::dataset_header(new, dataset.element_bytes, index.root, labels)?;
+            members.place(&new.name, at);
+            at = self.append(&header, at)?;
         }
-        let group = headers::root_group(&members, at);
-        self.write_at(&group.bytes, at)?;
-        at += group.bytes.len() as u64;
-        self.write_at(&headers::superblock(&group, at), 0)?;
-        std::fs::rename(&self.partial_path, &self.path)
-            .map_err(|cause| cannot_write(&self.path, cause))?;
-        self.finished.store(true, Ordering::Release);
+        let leaf_k = members.leaf_k();
+        let (root, mut at) = members.write(leaf_k, at, &mut |bytes, at| self.append(bytes, at))?;
+        at = at.next_multiple_of(8);
+        self.file.write_at(&headers::superblock(&root, leaf_k, at), 0)?;
+        self.file.publish()?;
         Ok(at)
     }
 
-    fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
-        let written = self.file.write_all_at(bytes, at);
-        written.map_err(|cause| cannot_write(&self.path, cause))
-    }
-}
-
-impl Drop for FileWriter {
-    fn drop(&mut self) {
-        if !self.finished.load(Ordering::Acquire) {
-            let _ = std::fs::remove_file(&self.partial_path);
-        }
+    /// Writes at an offset and gives the offset behind.
+    fn append(&self, bytes: &[u8], at: u64) -> Result<u64> {
+        self.file.write_at(bytes, at)?;
+        Ok(at + bytes.len() as u64)
     }
 }
 
@@ -191,7 +194,7 @@ impl ChunkWriter<'_> {
             }
         }
         let address = self.writer.end.fetch_add(bytes.len() as u64, Ordering::AcqRel);
-        self.writer.write_at(bytes, address)?;
+        self.writer.file.write_at(bytes, address)?;
         self.dataset.chunks.lock().push(IndexedChunk {
             start: start.into(),
             address,
@@ -205,11 +208,11 @@ impl ChunkWriter<'_> {
 impl Dataset {
     fn try_new(new: NewDataset) -> Result<Self> {
         let at = |error: Error| error.with("dataset", &new.name);
-        if new.name.is_empty() || new.name.contains(['/', '\0']) || new.name == "." {
-            return Err(Error::plan(format!("'{}' cannot name a dataset", new.name)));
-        }
         let element_bytes = headers::element_bytes(&new.data_type).map_err(at)?;
         let (shape, chunk) = (&new.shape, &new.chunk_shape);
+        if new.fill.as_ref().is_some_and(|fill| fill.len() != element_bytes) {
+            return Err(at(Error::bug("a fill value of another width")));
+        }
         let fits = !shape.is_empty()
             && shape.len() <= AXES_MAX
             && shape.len() == chunk.len()
@@ -272,12 +275,6 @@ fn shuffle(bytes: &[u8], width: usize, out: &mut Vec<u8>) {
             *to = element[lane];
         }
     }
-}
-
-fn cannot_write(path: &Path, cause: io::Error) -> Error {
-    Error::unreachable(format!("cannot write: {cause}"))
-        .with("file", path.display())
-        .caused_by(cause)
 }
 
 #[cfg(test)]

@@ -52,11 +52,13 @@ pub fn write(path: &Path, size: u64, task: &Task, bar: &ProgressBar) -> Result<u
         path,
         vec![NewDataset {
             name: "image".into(),
+            dims: vec![],
             data_type: DataType::Float32,
             shape: vec![size, size],
             chunk_shape: vec![side, side],
             shuffle: true,
             gzip_level: Some(GZIP_LEVEL),
+            fill: None,
         }],
     )?;
     let across = size.div_ceil(side);

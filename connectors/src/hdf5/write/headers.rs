@@ -1,7 +1,7 @@
-//! The bytes of superblock, root group and dataset headers.
+//! The bytes of superblock, groups, dataset headers and labels of axes.
 //!
 //! Version 0 superblock (specification II.A), version 1 object headers (IV.A.1.a), symbol-table
-//! group (III.A to III.D); numbers are little-endian, addresses and lengths of 8 bytes.
+//! group (III.A to III.D), global heap (III.E); numbers are little-endian, addresses and lengths of 8 bytes.
 
 use almagest_engine::{Error, Result};
 use arrow::datatypes::DataType;
@@ -15,7 +15,9 @@ pub const SUPERBLOCK_BYTES: u64 = 96;
 /// Default `group internal node K`.
 const GROUP_INTERNAL_K: usize = 16;
 /// Default `group leaf node K`.
-const GROUP_LEAF_K: usize = 4;
+pub const GROUP_LEAF_K: usize = 4;
+/// Length of the smallest global heap that HDF5's library makes.
+const HEAP_BYTES_MIN: usize = 4096;
 
 /// Bytes that grow by little-endian numbers.
 #[derive(Default)]
@@ -70,30 +72,29 @@ impl From<Bytes> for Vec<u8> {
     }
 }
 
-/// The root group, encoded, with what the superblock repeats of it.
-pub struct RootGroup {
+/// A group, encoded, with what the superblock repeats of it if it is the root.
+pub struct Group {
     /// Object header, B-tree, heap and symbol table, in this order.
     pub bytes: Vec<u8>,
-    header: u64,
+    /// Where it stands.
+    pub address: u64,
     tree: u64,
     heap: u64,
-    leaf_k: u16,
 }
 
 /// The superblock of a file of `end` bytes.
-pub fn superblock(root: &RootGroup, end: u64) -> Vec<u8> {
+pub fn superblock(root: &Group, leaf_k: usize, end: u64) -> Vec<u8> {
     let mut bytes = Bytes::default();
     bytes.text(b"\x89HDF\r\n\x1a\n").text(&[0, 0, 0, 0, 0, 8, 8, 0]);
-    bytes.u16(root.leaf_k).u16(GROUP_INTERNAL_K as u16).u32(0);
+    bytes.u16(leaf_k as u16).u16(GROUP_INTERNAL_K as u16).u32(0);
     bytes.u64(0).u64(UNDEFINED).u64(end).u64(UNDEFINED);
-    bytes.u64(0).u64(root.header).u32(1).u32(0).u64(root.tree).u64(root.heap);
+    bytes.u64(0).u64(root.address).u32(1).u32(0).u64(root.tree).u64(root.heap);
     bytes.into()
 }
 
 /// A group of `members`, sorted by name, with the addresses of their headers. Its first byte will
-/// stand at `address`. One leaf holds all: the superblock's leaf K is made large enough.
-pub fn root_group(members: &[(&str, u64)], address: u64) -> RootGroup {
-    let leaf_k = members.len().div_ceil(2).max(GROUP_LEAF_K);
+/// stand at `address`. One leaf holds all: the file's leaf K must be half of them or more.
+pub fn group(members: &[(&str, u64)], leaf_k: usize, address: u64) -> Group {
     let mut names = Bytes::default();
     names.u64(0); // the empty name, left of all others
     let mut name_offsets = vec![];
@@ -119,20 +120,60 @@ pub fn root_group(members: &[(&str, u64)], address: u64) -> RootGroup {
         bytes.u64(*name_offset).u64(*header).u32(0).u32(0).u64(0).u64(0);
     }
     bytes.pad_to((table - address) as usize + 8 + 2 * leaf_k * 40);
-    RootGroup { bytes: bytes.into(), header: address, tree, heap, leaf_k: leaf_k as u16 }
+    Group { bytes: bytes.into(), address, tree, heap }
 }
 
-/// The object header of a chunked dataset whose index has its root at `index`.
+/// A global heap that holds the names of axes, the first as object 1.
+pub fn label_heap(dims: &[String]) -> Vec<u8> {
+    let mut objects = Bytes::default();
+    for (object, name) in (1_u16..).zip(dims) {
+        objects.u16(object).u16(0).u32(0).u64(name.len() as u64).text(name.as_bytes()).align();
+    }
+    const HEAD_BYTES: usize = 16;
+    let free = HEAP_BYTES_MIN.saturating_sub(HEAD_BYTES + objects.len()).max(HEAD_BYTES);
+    let total = HEAD_BYTES + objects.len() + free;
+    let mut bytes = Bytes::default();
+    bytes.text(b"GCOL").u32(1).u64(total as u64).text(&objects.0);
+    bytes.u16(0).u16(0).u32(0).u64(free as u64).pad_to(total); // object 0 is the free space
+    bytes.into()
+}
+
+/// `DIMENSION_LABELS` as H5DSset_label writes it: strings of variable length, here in the heap at
+/// `heap`.
+fn labels(dims: &[String], heap: u64) -> Bytes {
+    const NAME: &[u8] = b"DIMENSION_LABELS\0";
+    let mut datatype = Bytes::default();
+    // class 9, a UTF-8 string; of bytes, which are integers of 8 bits
+    datatype.text(&[0x19, 0x01, 0x01, 0]).u32(16);
+    datatype.text(&[0x10, 0, 0, 0]).u32(1).u16(0).u16(8);
+    let mut bytes = Bytes::default();
+    bytes.u8(1).u8(0).u16(NAME.len() as u16).u16(datatype.len() as u16).u16(16);
+    bytes.text(NAME).align().text(&datatype.0).align();
+    bytes.u8(1).u8(1).u8(0).u8(0).u32(0).u64(dims.len() as u64);
+    for (object, name) in (1_u32..).zip(dims) {
+        bytes.u32(name.len() as u32).u64(heap).u32(object);
+    }
+    bytes
+}
+
+/// The object header of a chunked dataset whose index has its root at `index` and whose axes have
+/// their names in the heap at `heap`.
 ///
 /// # Errors
 /// `Unsupported` if the elements are not numbers.
-pub fn dataset_header(new: &NewDataset, element_bytes: usize, index: u64) -> Result<Vec<u8>> {
+pub fn dataset_header(
+    new: &NewDataset,
+    element_bytes: usize,
+    index: u64,
+    heap: Option<u64>,
+) -> Result<Vec<u8>> {
     let axes = new.shape.len() as u8;
     let mut dataspace = Bytes::default();
     dataspace.u8(1).u8(axes).u8(0).u8(0).u32(0);
     new.shape.iter().for_each(|length| _ = dataspace.u64(*length));
     let mut fill = Bytes::default();
-    fill.text(&[2, 3, 2, 1]).u32(0); // space for a chunk when it is written; the default value, 0
+    let value = new.fill.as_deref().unwrap_or_default(); // without: the default value, 0
+    fill.text(&[2, 3, 2, 1]).u32(value.len() as u32).text(value); // space for a chunk when written
     let mut layout = Bytes::default();
     layout.u8(3).u8(2).u8(axes + 1).u64(index);
     new.chunk_shape.iter().for_each(|length| _ = layout.u32(*length as u32));
@@ -154,6 +195,9 @@ pub fn dataset_header(new: &NewDataset, element_bytes: usize, index: u64) -> Res
             pipeline.u32(level.min(9).into()).u32(0);
         }
         messages.push((0xB, pipeline));
+    }
+    if let Some(heap) = heap {
+        messages.push((0xC, labels(&new.dims, heap)));
     }
     let mut bytes = Bytes::default();
     object_header(&mut bytes, &messages);

@@ -13,11 +13,13 @@ use crate::hdf5::Hdf5;
 fn dataset(name: &str, data_type: DataType, shape: &[u64], chunk_shape: &[u64]) -> NewDataset {
     NewDataset {
         name: name.into(),
+        dims: vec![],
         data_type,
         shape: shape.into(),
         chunk_shape: chunk_shape.into(),
         shuffle: true,
         gzip_level: Some(4),
+        fill: None,
     }
 }
 
@@ -137,7 +139,9 @@ fn what_hdf5_cannot_hold_is_refused_before_a_file_exists() {
         Err(error) => error.kind(),
     };
     let good = dataset("a", DataType::Int8, &[4, 4], &[2, 2]);
-    assert_eq!(kind(NewDataset { name: "a/b".into(), ..good.clone() }), ErrorKind::Plan);
+    for name in ["", ".", "/a", "a//b", "a/../b", "a\0"] {
+        assert_eq!(kind(NewDataset { name: name.into(), ..good.clone() }), ErrorKind::Plan);
+    }
     assert_eq!(kind(NewDataset { chunk_shape: vec![2], ..good.clone() }), ErrorKind::Plan);
     assert_eq!(kind(NewDataset { chunk_shape: vec![2, 0], ..good.clone() }), ErrorKind::Plan);
     let huge = vec![1 << 20, 1 << 20];
