@@ -42,7 +42,9 @@ pub fn made(
     data_type: DataType,
     values: Arc<dyn Values>,
 ) -> Result<ArrayTable> {
-    let elements = shape.iter().try_fold(1_u64, |product, length| product.checked_mul(*length));
+    // Also where an axis of length 0 leaves none.
+    let mut lengths = shape.iter().map(|length| (*length).max(1));
+    let elements = lengths.try_fold(1_u64, u64::checked_mul);
     if elements.is_none_or(|elements| i64::try_from(elements).is_err()) {
         return Err(arguments.wrong("shape", "that of an array of fewer than 2^63 elements"));
     }
