@@ -24,7 +24,7 @@ use datafusion::physical_plan::metrics::Count;
 use parking_lot::Mutex;
 
 pub use chunk::Chunk;
-pub use layout::{Dimension, Layout, Value, cell_name};
+pub use layout::{Dimension, Layout, Value, array_bytes, cell_name};
 
 use crate::partial_file::Remover;
 use chunk::Marked;

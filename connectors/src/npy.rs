@@ -13,7 +13,7 @@ use arrow::datatypes::DataType;
 use datafusion::execution::TaskContext;
 use parking_lot::Mutex;
 
-use crate::cells::{ChunkTarget, Layout};
+use crate::cells::{ChunkTarget, Layout, array_bytes};
 use crate::copy::{ArrayFormat, Begin, Options};
 use crate::partial_file::{PartialFile, Remover};
 
@@ -96,14 +96,7 @@ impl ChunkTarget for NpyFile {
     fn set_shape(&mut self, shape: &[u64], chunk_shape: &[u64]) -> Result<()> {
         let header = header(&self.descr, shape)?;
         self.first = header.len() as u64;
-        let bytes = shape
-            .iter()
-            .try_fold(self.fill.len() as u64, |bytes, length| bytes.checked_mul(*length))
-            .and_then(|bytes| bytes.checked_add(self.first))
-            .filter(|bytes| i64::try_from(*bytes).is_ok());
-        let bytes = bytes.ok_or_else(|| {
-            Error::plan(format!("an array of shape {shape:?} is larger than a file can be"))
-        })?;
+        let bytes = array_bytes(shape, self.fill.len())?.saturating_add(self.first);
         self.file.reserve(bytes)?;
         self.file.write_at(&header, 0)?;
         (self.shape, self.chunk_shape) = (shape.to_vec(), chunk_shape.to_vec());

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 
+use almagest_engine::{Error, Result};
 use arrow::datatypes::DataType;
 
 /// A dimension, slowest first among others.
@@ -126,6 +127,20 @@ fn cut_axes(lengths: &[(usize, usize)], width: usize, whole: &[u8]) -> Vec<u8> {
     let [(from, to), inner @ ..] = lengths else { return whole[..width].to_vec() };
     let stride = whole.len() / from;
     whole.chunks_exact(stride).take(*to).flat_map(|part| cut_axes(inner, width, part)).collect()
+}
+
+/// Bytes of an array of elements of `width` bytes.
+///
+/// # Errors
+/// `Plan` if no file can be so large.
+pub fn array_bytes(shape: &[u64], width: usize) -> Result<u64> {
+    shape
+        .iter()
+        .try_fold(width as u64, |bytes, length| bytes.checked_mul(*length))
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
+        .ok_or_else(|| {
+            Error::plan(format!("an array of shape {shape:?} is larger than a file can be"))
+        })
 }
 
 /// A cell's name for people: `cell (y 3, x 7)`.

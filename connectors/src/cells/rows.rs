@@ -139,6 +139,7 @@ impl Rows {
                  such rows out",
                 shape[axis]
             )),
+            None if index >= 0 => Error::plan(format!("{cell}: no array is so long")),
             _ => Error::plan(format!(
                 "{cell} lies outside the array: indices begin at 0; leave such rows out or add an \
                  offset to {name}"

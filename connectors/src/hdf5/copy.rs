@@ -11,7 +11,7 @@ use almagest_engine::Result;
 use datafusion::execution::TaskContext;
 
 use super::write::{FileWriter, NewDataset};
-use crate::cells::{ChunkTarget, Layout, Value};
+use crate::cells::{ChunkTarget, Layout, Value, array_bytes};
 use crate::copy::{ArrayFormat, Begin, Options};
 use crate::partial_file::Remover;
 
@@ -97,13 +97,16 @@ impl Begin for BeginFile {
         };
         let datasets = self.names.iter().zip(&layout.values).map(dataset).collect();
         let writer = FileWriter::create(path, datasets)?;
-        Ok(Box::new(Hdf5File { writer, names: self.names.clone() }))
+        let widest = layout.values.iter().map(|value| value.width).max().unwrap_or(1);
+        Ok(Box::new(Hdf5File { writer, names: self.names.clone(), widest }))
     }
 }
 
 struct Hdf5File {
     writer: FileWriter,
     names: Vec<String>,
+    /// Bytes of the widest value's elements.
+    widest: usize,
 }
 
 impl ChunkTarget for Hdf5File {
@@ -116,6 +119,7 @@ impl ChunkTarget for Hdf5File {
     }
 
     fn set_shape(&mut self, shape: &[u64], chunk_shape: &[u64]) -> Result<()> {
+        array_bytes(shape, self.widest)?;
         self.writer.reshape(shape, chunk_shape)
     }
 
