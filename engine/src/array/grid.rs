@@ -36,6 +36,23 @@ impl Grid {
         Self::new(&self.array_shape, &shape)
     }
 
+    /// The same as [`Grid::joined`], with boxes as nearly cubes as may be.
+    #[must_use]
+    pub fn joined_evenly(&self, elements: u64) -> Self {
+        let mut shape = self.chunk_shape.clone();
+        loop {
+            let can_grow = (0..shape.len()).filter(|axis| shape[*axis] < self.array_shape[*axis]);
+            let Some(axis) = can_grow.rev().min_by_key(|axis| shape[*axis]) else { break };
+            let mut grown = shape.clone();
+            grown[axis] = shape[axis].saturating_mul(2);
+            if grown.iter().fold(1, |all: u64, length| all.saturating_mul(*length)) > elements {
+                break;
+            }
+            shape = grown;
+        }
+        Self::new(&self.array_shape, &shape)
+    }
+
     /// The array's length on each axis.
     pub fn array_shape(&self) -> &[u64] {
         &self.array_shape
@@ -125,6 +142,18 @@ mod tests {
         let grid = Grid::new(&[10, 7], &[4, 4]);
         assert_eq!(grid.counts(), [3, 2]);
         assert_eq!(grid.chunk_region(5), Region::from_ranges(&[8..10, 4..7]));
+    }
+
+    #[test]
+    fn boxes_with_halos_are_nearly_cubes() {
+        let joined = |array: &[u64], chunk: &[u64]| {
+            Grid::new(array, chunk).joined_evenly(1 << 20).chunk_shape().to_vec()
+        };
+        assert_eq!(joined(&[8192, 8192], &[512, 512]), [1024, 1024]);
+        assert_eq!(joined(&[8192, 8192], &[1, 8192]), [128, 8192]);
+        assert_eq!(joined(&[100, 50], &[64, 64]), [128, 64]);
+        assert_eq!(joined(&[4096, 4096], &[2048, 2048]), [2048, 2048]);
+        assert_eq!(joined(&[500, 500, 500], &[32, 32, 32]), [64, 128, 128]);
     }
 
     #[test]

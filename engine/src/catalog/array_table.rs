@@ -31,6 +31,9 @@ const BOX_BYTES: u64 = 1 << 20;
 /// Bytes held while a read box is computed, about, above which chunks are not joined.
 const WORKING_BYTES: u64 = 32 << 20;
 
+/// Read boxes are so many times larger where windows reach beyond them.
+const HALO_FACTOR: u64 = 4;
+
 /// An array, or several of one shape, as a table.
 #[derive(Clone, Debug)]
 pub struct ArrayTable {
@@ -165,7 +168,14 @@ impl ArrayTable {
             align(&mut chunk_shape, &cut_shape, &first.shape, true);
         }
         let grid = Grid::new(&first.shape, &chunk_shape);
-        grid.joined((self.box_bytes / width.max(1)).min(elements_to_work_on(&grid, variables)))
+        let wanted = |bytes: u64| (bytes / width.max(1)).min(elements_to_work_on(&grid, variables));
+        let has_halo = grid.chunk_count() > 1
+            && variables.iter().any(|variable| variable.reads_more_than(&grid.chunk_region(0)));
+        match has_halo {
+            // so that less of what is read is read for several boxes
+            true => grid.joined_evenly(wanted(self.box_bytes.saturating_mul(HALO_FACTOR))),
+            false => grid.joined(wanted(self.box_bytes)),
+        }
     }
 
     /// Whether the conditions do no more than cut a box out of the array.
