@@ -130,7 +130,9 @@ macro_rules! floats {
             #[inline(always)]
             fn from_key(key: $key) -> Self {
                 let negative = ((key >> (<$key>::BITS - 1)) ^ 1).wrapping_neg();
-                <$float>::from_bits(key ^ (negative | 1 << (<$key>::BITS - 1)))
+                let value = <$float>::from_bits(key ^ (negative | 1 << (<$key>::BITS - 1)));
+                // one NaN of all: SQL compares bits
+                if value.is_nan() { <$float>::NAN } else { value }
             }
         }
     )*};
