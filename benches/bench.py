@@ -64,6 +64,14 @@ class Bench:
                               wanted, met))
             print("  " + " | ".join(self.rows[-1]), flush=True)
 
+    def pair(self, name, ours, bytes_count, peer, seconds, bar):
+        """A figure of ours that was measured elsewhere in this run."""
+        ratio = statistics.median(seconds) / ours
+        self.rows.append((name, f"{ours * 1e3:.0f}", f"{bytes_count / ours / 1e9:.2f}", peer,
+                          spread(seconds), f"{ratio:.2f}", f"{bar:.2f}",
+                          "yes" if ratio >= bar else "**no**"))
+        print("  " + " | ".join(self.rows[-1]), flush=True)
+
     def median(self, sql):
         """Seconds of a statement, the page cache warm."""
         self.engine.run(sql)
@@ -191,6 +199,7 @@ def growth_and_memory(bench, size, huge):
 def filters_and_blocks(bench, size, huge):
     path, other = data.image(CACHE, size, False), data.image(CACHE, size, False, 43)
     filters.filters(bench, path, size, 2048, data.image(CACHE, 2048, False))
+    filters.kernels(bench, size)
     filters.blocks_and_zips(bench, path, other, size)
 
     def chunks_read(sql):

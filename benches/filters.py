@@ -1,4 +1,9 @@
 """Filters, blocks and zips: the same questions to SciPy, dask-image, Dask and OpenCV."""
+import os
+import statistics
+import subprocess
+import time
+
 import cv2
 import dask.array as da
 import h5py
@@ -11,25 +16,25 @@ from peers import SIDE, block_rest, dask_image, numpy_image
 cv2.setNumThreads(2)
 REFLECT = cv2.BORDER_REFLECT  # SciPy's reflect
 
-# name, SQL over `value`, SciPy, dask-image, OpenCV over an array in memory; the ratios wanted to each
+# name, SQL over `value`, SciPy, dask-image, OpenCV; the ratios wanted to the first two
 FILTERS = [
     ("Gaussian, sigma 2", "gaussian_filter(value, 2.0)",
      lambda a: ndimage.gaussian_filter(a, 2.0), lambda a: ndfilters.gaussian_filter(a, 2.0),
-     lambda a: cv2.GaussianBlur(a, (17, 17), 2.0, borderType=REFLECT), (5, 10, 1 / 3)),
+     lambda a: cv2.GaussianBlur(a, (17, 17), 2.0, borderType=REFLECT), (5, 10)),
     ("median, 3 x 3", "median_filter(value, 3)",
      lambda a: ndimage.median_filter(a, 3), lambda a: ndfilters.median_filter(a, 3),
-     lambda a: cv2.medianBlur(a, 3), (30, None, 1 / 3)),
+     lambda a: cv2.medianBlur(a, 3), (30, None)),
     ("median, 5 x 5", "median_filter(value, 5)",
      lambda a: ndimage.median_filter(a, 5), None,
-     lambda a: cv2.medianBlur(a, 5), (None, None, 1 / 3)),
+     lambda a: cv2.medianBlur(a, 5), (None, None)),
     ("median, 15 x 15", "median_filter(value, 15)",
-     lambda a: ndimage.median_filter(a, 15), None, None, (5, None, None)),
+     lambda a: ndimage.median_filter(a, 15), None, None, (5, None)),
     ("uniform, 15 x 15", "uniform_filter(value, 15)",
      lambda a: ndimage.uniform_filter(a, 15), lambda a: ndfilters.uniform_filter(a, 15),
-     lambda a: cv2.blur(a, (15, 15), borderType=REFLECT), (5, None, 1 / 3)),
+     lambda a: cv2.blur(a, (15, 15), borderType=REFLECT), (5, None)),
     ("maximum, 15 x 15", "maximum_filter(value, 15)",
      lambda a: ndimage.maximum_filter(a, 15), lambda a: ndfilters.maximum_filter(a, 15),
-     None, (5, None, None)),
+     None, (5, None)),
 ]
 
 
@@ -43,11 +48,28 @@ def filters(bench, path, size, slow_size, slow_path):
         peers = [("SciPy", numpy_image(file, lambda d: scipy(d[...]).std()), wanted[0])]
         if dask:
             peers.append(("dask-image", dask_image(file, lambda a: dask(a).std()), wanted[1]))
-        if opencv:
-            peers.append(("OpenCV, array in memory", lambda: opencv(whole), wanted[2]))
         bench.compare(f"{name}, {side}², deviation of the result",
                       f"SELECT stddev_pop({sql}) FROM '{file}'", peers, expected,
                       lambda rows: float(rows[0][0]), side * side * 4)
+
+
+def kernels(bench, size):
+    """The inner loops alone against OpenCV's, both over an array in memory."""
+    command = [os.environ["ALMAGEST_KERNELS_BIN"], str(size)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    ours = dict(line.split("\t") for line in printed.splitlines())
+    array = np.random.default_rng(42).standard_normal((size, size), dtype="f4") * 15 + 250
+    for name, _, _, _, opencv, _ in FILTERS:
+        if not opencv:
+            continue
+        opencv(array)
+        seconds = []
+        for _ in range(bench.repeats):
+            started = time.perf_counter()
+            opencv(array)
+            seconds.append(time.perf_counter() - started)
+        bench.pair(f"{name}, {size}², in memory, the kernel alone", float(ours[name]),
+                   size * size * 4, "OpenCV", seconds, 1 / 3)
 
 
 def blocks_and_zips(bench, path, other, size):

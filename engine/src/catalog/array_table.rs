@@ -31,9 +31,6 @@ const BOX_BYTES: u64 = 1 << 20;
 /// Bytes held while a read box is computed, about, above which chunks are not joined.
 const WORKING_BYTES: u64 = 32 << 20;
 
-/// Read boxes are so many times larger where windows reach beyond them.
-const HALO_FACTOR: u64 = 4;
-
 /// An array, or several of one shape, as a table.
 #[derive(Clone, Debug)]
 pub struct ArrayTable {
@@ -173,7 +170,7 @@ impl ArrayTable {
             && variables.iter().any(|variable| variable.reads_more_than(&grid.chunk_region(0)));
         match has_halo {
             // so that less of what is read is read for several boxes
-            true => grid.joined_evenly(wanted(self.box_bytes.saturating_mul(HALO_FACTOR))),
+            true => grid.joined_evenly(wanted(self.box_bytes)),
             false => grid.joined(wanted(self.box_bytes)),
         }
     }

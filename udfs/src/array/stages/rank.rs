@@ -8,7 +8,7 @@ use almagest_engine::array::{Arguments, ArraySource};
 
 use super::window_stage::{Kernel, WINDOW_ELEMENTS_MAX, WindowStage};
 use super::windows;
-use crate::kernels::filter::element::Element;
+use crate::kernels::filter::element::{Element, holds_nan};
 use crate::kernels::filter::rank::{rank_nd, rank_nd_missing};
 
 /// Which rank is taken of `n` elements, counted from 0 at the least.
@@ -113,7 +113,7 @@ impl Kernel for RankKernel {
             };
             let rank = self.rank.of(count);
             let mut found = rank_nd(values, shape, &self.window, footprint, rank);
-            if rank + 1 < count && values.iter().any(is_nan) {
+            if rank + 1 < count && holds_nan(values) {
                 // NaN is the greatest
                 let greatest = rank_nd(values, shape, &self.window, footprint, count - 1);
                 spread_nan(&mut found, &greatest);
@@ -130,7 +130,7 @@ impl Kernel for RankKernel {
             rank_nd_missing(values, &valid, shape, &self.window, footprint, rank)
         };
         let (mut found, any) = of(self.rank);
-        if !self.ignore_nan && values.iter().any(is_nan) {
+        if !self.ignore_nan && holds_nan(values) {
             spread_nan(&mut found, &of(Rank::Fixed(-1)).0);
         }
         (found, Some(any))

@@ -142,6 +142,13 @@ floats! {
     f64, u64;
 }
 
+/// Whether there is a NaN.
+pub fn holds_nan<T: Element>(values: &[T]) -> bool {
+    const LANES: usize = 1024;
+    let nan = |all: bool, value: &T| all | (value.to_double().is_nan());
+    values.chunks(LANES).any(|lanes| lanes.iter().fold(false, nan))
+}
+
 #[inline(always)]
 fn truncated_32(value: f64) -> i32 {
     if value > -2_147_483_649.0 && value < 2_147_483_648.0 { value as i32 } else { i32::MIN }

@@ -1,0 +1,1 @@
+../../../udfs/src/kernels/filter.rs
