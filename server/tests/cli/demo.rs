@@ -37,7 +37,7 @@ fn the_demo_writes_its_sample_and_shows_every_statement_with_answer_and_time() {
     assert_eq!(count_in(folder.path(), "'demo/sky.h5'"), (640 * 640).to_string());
     assert_eq!(count_in(folder.path(), "'demo/toi/*.parquet'"), "1000");
     let left = std::fs::read_dir(folder.path().join("demo")).unwrap().count();
-    assert_eq!(left, 3, "the image, the catalog, the list of files, and nothing else");
+    assert_eq!(left, 4, "the image, the catalog, the list of files, the picture, and nothing else");
 }
 
 #[test]
