@@ -5,6 +5,7 @@
 
 mod convolve;
 mod correlate;
+mod filter;
 mod gaussian_filter;
 mod gaussian_gradient_magnitude;
 mod gaussian_laplace;
@@ -31,34 +32,38 @@ mod white_tophat;
 use std::sync::Arc;
 
 use almagest_engine::array::ArrayDefinition;
+use filter::Filter;
 
 /// Every array function.
+static FILTERS: &[&Filter] = &[
+    &convolve::CONVOLVE,
+    &correlate::CORRELATE,
+    &gaussian_filter::GAUSSIAN_FILTER,
+    &gaussian_gradient_magnitude::GAUSSIAN_GRADIENT_MAGNITUDE,
+    &gaussian_laplace::GAUSSIAN_LAPLACE,
+    &grey_closing::GREY_CLOSING,
+    &grey_dilation::GREY_DILATION,
+    &grey_erosion::GREY_EROSION,
+    &grey_opening::GREY_OPENING,
+    &laplace::LAPLACE,
+    &local_mean::LOCAL_MEAN,
+    &local_stddev::LOCAL_STDDEV,
+    &map_blocks::MAP_BLOCKS,
+    &map_overlap::MAP_OVERLAP,
+    &maximum_filter::MAXIMUM_FILTER,
+    &median_filter::MEDIAN_FILTER,
+    &minimum_filter::MINIMUM_FILTER,
+    &percentile_filter::PERCENTILE_FILTER,
+    &prewitt::PREWITT,
+    &rank_filter::RANK_FILTER,
+    &sobel::SOBEL,
+    &uniform_filter::UNIFORM_FILTER,
+    &white_tophat::WHITE_TOPHAT,
+];
+
+/// Every array function, as the engine knows them.
 pub fn definitions() -> Vec<Arc<dyn ArrayDefinition>> {
-    vec![
-        Arc::new(convolve::Convolve),
-        Arc::new(correlate::Correlate),
-        Arc::new(gaussian_filter::GaussianFilter),
-        Arc::new(gaussian_gradient_magnitude::GaussianGradientMagnitude),
-        Arc::new(gaussian_laplace::GaussianLaplace),
-        Arc::new(grey_closing::GreyClosing),
-        Arc::new(grey_dilation::GreyDilation),
-        Arc::new(grey_erosion::GreyErosion),
-        Arc::new(grey_opening::GreyOpening),
-        Arc::new(laplace::Laplace),
-        Arc::new(local_mean::LocalMean),
-        Arc::new(local_stddev::LocalStddev),
-        Arc::new(map_blocks::MapBlocks),
-        Arc::new(map_overlap::MapOverlap),
-        Arc::new(maximum_filter::MaximumFilter),
-        Arc::new(median_filter::MedianFilter),
-        Arc::new(minimum_filter::MinimumFilter),
-        Arc::new(percentile_filter::PercentileFilter),
-        Arc::new(prewitt::Prewitt),
-        Arc::new(rank_filter::RankFilter),
-        Arc::new(sobel::Sobel),
-        Arc::new(uniform_filter::UniformFilter),
-        Arc::new(white_tophat::WhiteTophat),
-    ]
+    FILTERS.iter().map(|filter| Arc::new(*filter) as Arc<dyn ArrayDefinition>).collect()
 }
 
 #[cfg(test)]

@@ -3,66 +3,46 @@
 use std::sync::{Arc, LazyLock};
 
 use almagest_engine::Result;
-use almagest_engine::array::{Arguments, ArrayDefinition, ArraySource};
-use arrow::datatypes::DataType;
-use datafusion::logical_expr::Documentation;
+use almagest_engine::array::{Arguments, ArraySource};
 
+use super::filter::{Filter, output};
 use super::stages::combine::{Combination, combined};
 use super::stages::convert::{computed_type, converted};
 use super::stages::gaussian::Gaussian;
 use super::stages::root::root;
 use crate::documentation;
 
-/// The function.
-#[derive(Debug)]
-pub struct GaussianGradientMagnitude;
-
 const NAME: &str = "gaussian_gradient_magnitude";
 const PARAMETERS: &[&str] = &["sigma", "mode", "cval", "truncate", "radius", "axes", "dtype"];
 
-static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    documentation::filter(
-        NAME,
-        PARAMETERS,
-        "The length of the gradient of the smoothed array. Source: scipy.ndimage.gaussian_gradient_magnitude; with axes, each slice along them alone.",
-        "gaussian_gradient_magnitude(value, 2.0)",
-        "0.5234791",
-        &[],
-    )
-});
+/// The function.
+pub static GAUSSIAN_GRADIENT_MAGNITUDE: Filter = Filter {
+    name: NAME,
+    parameters: PARAMETERS,
+    documentation: LazyLock::new(|| {
+        documentation::filter(
+            NAME,
+            PARAMETERS,
+            "The length of the gradient of the smoothed array. Source: scipy.ndimage.gaussian_gradient_magnitude; with axes, each slice along them alone.",
+            "gaussian_gradient_magnitude(value, 2.0)",
+            "0.5234791",
+            &[],
+        )
+    }),
+    output: output::computed,
+    build,
+};
 
-impl ArrayDefinition for GaussianGradientMagnitude {
-    fn name(&self) -> &'static str {
-        NAME
+fn build(value: Arc<dyn ArraySource>, arguments: &Arguments) -> Result<Arc<dyn ArraySource>> {
+    let output = computed_type(&value.meta().data_type, arguments.keeps_type()?);
+    let gaussian = Gaussian::of(value.meta().shape.len(), arguments)?;
+    let value = converted(value, &output)?;
+    let parts = gaussian
+        .axis_orders(1)
+        .map(|orders| gaussian.filtered(Arc::clone(&value), &orders, &|boundary| boundary));
+    let parts = parts.collect::<Result<Vec<_>>>()?;
+    if parts.is_empty() {
+        return Ok(value);
     }
-
-    fn parameters(&self) -> &'static [&'static str] {
-        PARAMETERS
-    }
-
-    fn documentation(&self) -> &Documentation {
-        &DOCUMENTATION
-    }
-
-    fn output_type(&self, value: &DataType, arguments: &Arguments) -> Result<DataType> {
-        Ok(computed_type(value, arguments.keeps_type()?))
-    }
-
-    fn build(
-        &self,
-        value: Arc<dyn ArraySource>,
-        arguments: &Arguments,
-    ) -> Result<Arc<dyn ArraySource>> {
-        let output = computed_type(&value.meta().data_type, arguments.keeps_type()?);
-        let gaussian = Gaussian::of(value.meta().shape.len(), arguments)?;
-        let value = converted(value, &output)?;
-        let parts = gaussian
-            .axis_orders(1)
-            .map(|orders| gaussian.filtered(Arc::clone(&value), &orders, &|boundary| boundary));
-        let parts = parts.collect::<Result<Vec<_>>>()?;
-        if parts.is_empty() {
-            return Ok(value);
-        }
-        root(combined(Combination::SumOfSquares, parts)?)
-    }
+    root(combined(Combination::SumOfSquares, parts)?)
 }

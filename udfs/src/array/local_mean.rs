@@ -3,54 +3,33 @@
 use std::sync::{Arc, LazyLock};
 
 use almagest_engine::Result;
-use almagest_engine::array::{Arguments, ArrayDefinition, ArraySource};
-use arrow::datatypes::DataType;
-use datafusion::logical_expr::Documentation;
+use almagest_engine::array::{Arguments, ArraySource};
 
-use super::stages::convert::computed_type;
+use super::filter::{Filter, output};
 use super::stages::local::{Statistic, local};
 use crate::documentation;
-
-/// The function.
-#[derive(Debug)]
-pub struct LocalMean;
 
 const NAME: &str = "local_mean";
 const PARAMETERS: &[&str] = &["size", "mode", "cval", "origin", "axes", "nan"];
 
-static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
-    documentation::filter(
-        NAME,
-        PARAMETERS,
-        "The mean of the window around each element. Integers give DOUBLE.",
-        "local_mean(value, 3)",
-        "5.8333335",
-        &[],
-    )
-});
+/// The function.
+pub static LOCAL_MEAN: Filter = Filter {
+    name: NAME,
+    parameters: PARAMETERS,
+    documentation: LazyLock::new(|| {
+        documentation::filter(
+            NAME,
+            PARAMETERS,
+            "The mean of the window around each element. Integers give DOUBLE.",
+            "local_mean(value, 3)",
+            "5.8333335",
+            &[],
+        )
+    }),
+    output: output::floating,
+    build,
+};
 
-impl ArrayDefinition for LocalMean {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn parameters(&self) -> &'static [&'static str] {
-        PARAMETERS
-    }
-
-    fn documentation(&self) -> &Documentation {
-        &DOCUMENTATION
-    }
-
-    fn output_type(&self, value: &DataType, _: &Arguments) -> Result<DataType> {
-        Ok(computed_type(value, false))
-    }
-
-    fn build(
-        &self,
-        value: Arc<dyn ArraySource>,
-        arguments: &Arguments,
-    ) -> Result<Arc<dyn ArraySource>> {
-        local(value, arguments, Statistic::Mean)
-    }
+fn build(value: Arc<dyn ArraySource>, arguments: &Arguments) -> Result<Arc<dyn ArraySource>> {
+    local(value, arguments, Statistic::Mean)
 }
