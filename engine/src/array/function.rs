@@ -14,6 +14,9 @@ use async_trait::async_trait;
 use super::{ArrayMeta, ArraySource, Block, Fetched, ReadContext, Region, Storage, Window};
 use crate::{Error, Result};
 
+/// Elements of the greatest window that is held for one box: 2 GiB of DOUBLE.
+const WINDOW_ELEMENTS_MAX: u64 = 1 << 28;
+
 /// A function from arrays to an array.
 pub trait ArrayFunction: fmt::Debug + fmt::Display + Send + Sync {
     /// What the function gives for arrays like these.
@@ -147,6 +150,14 @@ impl ArraySource for Derived {
         let mut fetched = fetched.parts.into_iter();
         let mut windows = Vec::with_capacity(self.inputs.len());
         for (input, placed) in self.placed(region) {
+            if placed.element_count() > WINDOW_ELEMENTS_MAX {
+                return Err(Error::exhausted(format!(
+                    "{} needs {} elements at once for the box {region}; at most \
+                     {WINDOW_ELEMENTS_MAX} are held: use a smaller window, or downsample first",
+                    self.function,
+                    placed.element_count()
+                )));
+            }
             let mut blocks = vec![];
             for part in placed.regions() {
                 blocks.push(context.read(input, &part, fetched.next().unwrap_or_default())?);

@@ -61,13 +61,23 @@ impl ArrayFunction for MapOverlap {
         };
         let size: u64 = window.iter().product();
         let offsets: Vec<u32> = (0..size).map(|k| place(&unravel(k, &window))).collect();
+        let (columns, rows) =
+            region.shape().split_last().map_or((1, &[][..]), |(last, rows)| (*last, rows));
+        let row_starts: Vec<u32> = (0..rows.iter().product())
+            .map(|row| {
+                let mut start = unravel(row, rows);
+                start.push(0);
+                place(&start)
+            })
+            .collect();
         let at_once = (BATCH_ELEMENTS / offsets.len()).max(1) as u64;
         let count = region.element_count();
         let mut found = vec![];
         let mut first = 0;
         while first < count {
             let end = count.min(first + at_once);
-            let corners = (first..end).map(|element| place(&unravel(element, region.shape())));
+            let corner = |at: u64| row_starts[(at / columns) as usize] + (at % columns) as u32;
+            let corners = (first..end).map(corner);
             let places = corners.flat_map(|corner| offsets.iter().map(move |k| corner + k));
             let elements = take(&inputs[0], &UInt32Array::from_iter_values(places), None);
             let elements = elements
