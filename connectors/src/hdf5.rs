@@ -27,7 +27,8 @@ use almagest_engine::array::ArraySource;
 use almagest_engine::registry::{Format, TableOptions};
 use almagest_engine::{Error, Result};
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
+use datafusion::catalog::TableProvider;
+use datafusion::execution::runtime_env::RuntimeEnv;
 
 use storage::FileBytes;
 use tables::OpenFile;
@@ -62,30 +63,30 @@ impl Format for Hdf5 {
 
     async fn open(
         &self,
-        session: &dyn Session,
+        runtime: &RuntimeEnv,
         location: &str,
         options: &TableOptions,
     ) -> Result<Arc<dyn TableProvider>> {
         let options = options.clone();
-        with_file(session, location, move |mut file| file.table(&options)).await
+        with_file(runtime, location, move |mut file| file.table(&options)).await
     }
 
     async fn arrays(
         &self,
-        session: &dyn Session,
+        runtime: &RuntimeEnv,
         location: &str,
     ) -> Result<Vec<(String, Result<Arc<dyn ArraySource>>)>> {
-        with_file(session, location, |mut file| file.arrays()).await
+        with_file(runtime, location, |mut file| file.arrays()).await
     }
 }
 
 /// Opens the file and works on it on a thread for blocking work.
 async fn with_file<T: Send + 'static>(
-    session: &dyn Session,
+    runtime: &RuntimeEnv,
     location: &str,
     work: impl FnOnce(OpenFile) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let opened = FileBytes::open(session, location).await;
+    let opened = FileBytes::open(runtime, location).await;
     let outcome = match opened {
         Err(error) => Err(error),
         Ok(bytes) => {

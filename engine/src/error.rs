@@ -35,6 +35,19 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Syntax,
+        Self::Plan,
+        Self::NotFound,
+        Self::Unsupported,
+        Self::DataInvalid,
+        Self::Unreachable,
+        Self::Exhausted,
+        Self::Cancelled,
+        Self::Bug,
+    ];
+
     /// The words with which an error of this kind begins.
     pub fn label(self) -> &'static str {
         match self {

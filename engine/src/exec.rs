@@ -10,7 +10,7 @@ mod read_box;
 pub mod reduce;
 
 pub use array_exec::ArrayExec;
-pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
+pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_of};
 pub use block_aggregate::BlockAggregate;
 pub use compute_threads::ComputeThreads;
 pub use downsample::downsample;

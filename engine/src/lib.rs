@@ -2,12 +2,14 @@
 //!
 //! A statement enters at [`session`] and is made plannable by [`sql`]; [`files`] are tables of
 //! DataFusion's formats; [`catalog`] holds tables over [`mod@array`]s; [`exec`] reads
-//! their regions; [`registry`] says what formats can be plugged in.
+//! their regions; [`codec`] writes plans for other processes; [`registry`] says what can be plugged
+//! in.
 //!
 //! This crate knows no file format, no SQL function and no socket.
 
 pub mod array;
 pub mod catalog;
+pub mod codec;
 pub mod error;
 pub mod exec;
 pub mod files;

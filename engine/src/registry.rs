@@ -1,5 +1,5 @@
-//! What can be plugged into the engine: formats, object stores, table functions. (Other functions are
-//! DataFusion's own UDFs.)
+//! What can be plugged into the engine: formats, object stores, functions of arrays and table
+//! functions. (Other functions are DataFusion's own UDFs.)
 //!
 //! In: the lists that `connectors` gives. Out: look-ups by name and by file extension, used by
 //! `CREATE EXTERNAL TABLE`, `FROM 'path'`, `read_…` functions, `array_info` and completion alike.
@@ -9,12 +9,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
+use datafusion::catalog::TableProvider;
 use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::CreateExternalTable;
 use url::Url;
 
-use crate::array::ArraySource;
+use crate::array::{ArrayDefinition, ArraySource};
 use crate::catalog::ArrayRelation;
 use crate::{Error, Result};
 
@@ -44,7 +45,7 @@ pub trait Format: Debug + Send + Sync {
     /// `NotFound`, `DataInvalid`, `Unsupported`, `Unreachable`, with the file.
     async fn open(
         &self,
-        session: &dyn Session,
+        runtime: &RuntimeEnv,
         location: &str,
         options: &TableOptions,
     ) -> Result<Arc<dyn TableProvider>>;
@@ -55,7 +56,7 @@ pub trait Format: Debug + Send + Sync {
     /// As [`Format::open`].
     async fn arrays(
         &self,
-        session: &dyn Session,
+        runtime: &RuntimeEnv,
         location: &str,
     ) -> Result<Vec<(String, Result<Arc<dyn ArraySource>>)>>;
 }
@@ -74,12 +75,13 @@ pub trait Stores: ObjectStoreRegistry {
     fn configure(&self, url: &Url, options: &TableOptions) -> Result<()>;
 }
 
-/// The formats and stores of a session.
+/// The formats, stores and array functions of a session.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     formats: Vec<Arc<dyn Format>>,
     stores: Option<Arc<dyn Stores>>,
     relations: Vec<Arc<dyn ArrayRelation>>,
+    functions: Vec<Arc<dyn ArrayDefinition>>,
 }
 
 impl Registry {
@@ -113,6 +115,22 @@ impl Registry {
     /// The table function with this name, in lower case.
     pub fn relation(&self, name: &str) -> Option<&Arc<dyn ArrayRelation>> {
         self.relations.iter().find(|relation| relation.name() == name)
+    }
+
+    /// The same with these functions of arrays.
+    #[must_use]
+    pub fn with_functions(self, functions: Vec<Arc<dyn ArrayDefinition>>) -> Self {
+        Self { functions, ..self }
+    }
+
+    /// The functions of arrays.
+    pub fn functions(&self) -> &[Arc<dyn ArrayDefinition>] {
+        &self.functions
+    }
+
+    /// The function of arrays with this name, in lower case.
+    pub fn function(&self, name: &str) -> Option<&Arc<dyn ArrayDefinition>> {
+        self.functions.iter().find(|function| function.name() == name)
     }
 
     /// Every format, in the order of registration.

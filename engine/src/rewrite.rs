@@ -19,7 +19,8 @@ use std::sync::Arc;
 use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
 
 pub(crate) use array_plan::array_table_of;
-pub use marker::{lambda_parameter_names, register as register_array_function};
+pub(crate) use marker::register as register_array_function;
+pub use marker::{lambda_parameter_names, refuse_calls};
 pub(crate) use restate::unqualified;
 
 /// The analyzer rules, to run after DataFusion's own.

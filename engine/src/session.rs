@@ -14,11 +14,13 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session as DfSession, TableProvider, TableProviderFactory};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::CreateExternalTable;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use ndarray::ArrayD;
@@ -48,6 +50,12 @@ pub struct SessionOptions {
     pub memory_bytes_max: Option<usize>,
     /// The folder for what is spilled; the system's for temporary files if absent.
     pub spill_dir: Option<PathBuf>,
+    /// What the settings are before the ones above; DataFusion's if absent.
+    pub settings: Option<SessionConfig>,
+    /// Logical rules to run before all others.
+    pub first_rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+    /// What makes physical plans; DataFusion's own planner if absent.
+    pub planner: Option<Arc<dyn QueryPlanner + Send + Sync>>,
 }
 
 /// A set of tables and settings, and the way to query them.
@@ -63,13 +71,16 @@ impl Session {
     /// # Errors
     /// `Plan` if an option cannot be met.
     pub fn try_new(registry: &Registry, options: &SessionOptions) -> Result<Self> {
-        let mut config = SessionConfig::new().with_information_schema(true);
+        let config = options.settings.clone().unwrap_or_default();
+        let mut config = config.with_information_schema(true);
         config.options_mut().sql_parser.collect_spans = true;
         if let Some(threads) = options.threads {
             config = config.with_target_partitions(threads);
         }
         let threads = config.target_partitions();
-        config = config.with_extension(Arc::new(ComputeThreads::new(threads)));
+        if config.get_extension::<ComputeThreads>().is_none() {
+            config = config.with_extension(Arc::new(ComputeThreads::new(threads)));
+        }
         if let Some(bytes) = options.memory_bytes_max {
             let execution = &mut config.options_mut().execution;
             let share = bytes / (threads * SORT_RESERVATION_SHARE);
@@ -80,6 +91,14 @@ impl Session {
             .with_config(config)
             .with_runtime_env(runtime(registry, options)?)
             .with_default_features();
+        if !options.first_rules.is_empty() {
+            let others = Optimizer::default().rules;
+            let rules = options.first_rules.iter().cloned().chain(others).collect();
+            builder = builder.with_optimizer_rules(rules);
+        }
+        if let Some(planner) = &options.planner {
+            builder = builder.with_query_planner(Arc::clone(planner));
+        }
         for rule in crate::rewrite::analyzer_rules() {
             builder = builder.with_analyzer_rule(rule);
         }
@@ -103,6 +122,9 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         let context = sql::FileTables::install(context, registry.clone());
         sql::register_table_functions(&context, registry);
+        for function in registry.functions() {
+            crate::rewrite::register_array_function(&context, Arc::clone(function))?;
+        }
         Ok(Self { context, registry: registry.clone() })
     }
 

@@ -1,26 +1,35 @@
 //! The one place that names every crate: formats and functions come together in a session.
 
 use almagest_engine::registry::Registry;
-use almagest_engine::rewrite::register_array_function;
 use almagest_engine::{Result, Session, SessionOptions};
+
+/// The formats, stores and array functions that Almagest has.
+pub fn registry() -> Registry {
+    Registry::new(almagest_connectors::formats())
+        .with_stores(almagest_connectors::stores())
+        .with_relations(almagest_udfs::array_relations())
+        .with_functions(almagest_udfs::array_functions())
+}
 
 /// A session with everything Almagest has.
 ///
 /// # Errors
 /// `Plan` if an option cannot be met.
 pub fn session(options: &SessionOptions) -> Result<Session> {
-    let registry = Registry::new(almagest_connectors::formats())
-        .with_stores(almagest_connectors::stores())
-        .with_relations(almagest_udfs::array_relations());
-    let session = Session::try_new(&registry, options)?;
+    session_with(&registry(), options)
+}
+
+/// The same, with the formats, stores and array functions of `registry`.
+///
+/// # Errors
+/// `Plan` if an option cannot be met.
+pub fn session_with(registry: &Registry, options: &SessionOptions) -> Result<Session> {
+    let session = Session::try_new(registry, options)?;
     for format in almagest_connectors::copy_formats() {
         session.context().state_ref().write().register_file_format(format, false)?;
     }
     for function in almagest_udfs::scalar_functions()? {
         session.context().register_udf(function);
-    }
-    for function in almagest_udfs::array_functions() {
-        register_array_function(session.context(), function)?;
     }
     for function in almagest_udfs::aggregate_functions()? {
         session.context().register_udaf(function);

@@ -13,6 +13,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::demo::DemoArguments;
 use crate::output::Format;
+#[cfg(feature = "cluster")]
+use crate::roles::{ExecutorArguments, Place, SchedulerArguments};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +51,10 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Demo(DemoArguments),
+    #[cfg(feature = "cluster")]
+    Scheduler(SchedulerArguments),
+    #[cfg(feature = "cluster")]
+    Executor(ExecutorArguments),
 }
 
 /// Where statements come from and where answers go.
@@ -66,6 +72,10 @@ pub struct RunArguments {
     /// Write answers to this file: .csv .tsv .json .ndjson .md .txt .parquet .arrow.
     #[arg(short = 'o', long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Run queries on the executors of a scheduler, or on N processes of this machine.
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "URL|local:N")]
+    pub cluster: Option<Place>,
     /// Do not run init.sql of the configuration directory when the shell starts.
     #[arg(long)]
     pub no_init: bool,
@@ -92,6 +102,7 @@ impl SessionArguments {
             threads: self.threads.map(NonZeroUsize::get),
             memory_bytes_max: self.memory_limit,
             spill_dir: self.spill_dir.clone(),
+            ..SessionOptions::default()
         }
     }
 }

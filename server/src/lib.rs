@@ -10,6 +10,8 @@
 //! ```
 
 mod assemble;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 
 pub use almagest_engine::{Error, ErrorKind, Result, Session, SessionOptions};
 pub use assemble::session;

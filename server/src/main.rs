@@ -10,6 +10,8 @@ mod interrupt;
 mod names;
 mod output;
 mod progress;
+#[cfg(feature = "cluster")]
+mod roles;
 mod run;
 mod shell;
 mod statements;
@@ -71,9 +73,25 @@ async fn start(arguments: Arguments) -> Result<()> {
     if let Some(command) = arguments.command {
         return match command {
             Command::Demo(demo) => demo::run(demo, &arguments.session, arguments.messages).await,
+            #[cfg(feature = "cluster")]
+            Command::Scheduler(scheduler) => {
+                roles::scheduler(&scheduler, arguments.messages).await.map_err(told)
+            }
+            #[cfg(feature = "cluster")]
+            Command::Executor(executor) => {
+                roles::executor(&executor, &arguments.session, arguments.messages)
+                    .await
+                    .map_err(told)
+            }
         };
     }
     let format = arguments.format();
+    #[cfg(feature = "cluster")]
+    let (session, _cluster) = match &arguments.run.cluster {
+        Some(place) => roles::session_at(place, &arguments.session).await.map_err(told)?,
+        None => (almagest::session(&arguments.session.options()).map_err(told)?, None),
+    };
+    #[cfg(not(feature = "cluster"))]
     let session = almagest::session(&arguments.session.options()).map_err(told)?;
     let output = match &arguments.run.output {
         Some(path) => Output::to_file(format, path).map_err(told)?,

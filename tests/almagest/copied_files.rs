@@ -264,6 +264,7 @@ async fn chunks_that_do_not_fit_in_memory_are_spilled() {
         threads: Some(2),
         memory_bytes_max: Some(256 << 10),
         spill_dir: Some(folder.path().join("spill")),
+        ..SessionOptions::default()
     };
     let session = almagest::session(&options).unwrap();
     // 128 x 512 doubles, 512 KiB, in 16 chunks of 32 KiB

@@ -28,6 +28,7 @@ async fn a_sort_and_a_group_by_larger_than_memory_finish() {
         threads: Some(2),
         memory_bytes_max: Some(48 << 20),
         spill_dir: Some(folder.path().join("spill")),
+        ..SessionOptions::default()
     };
     let session = almagest::session(&options).unwrap();
     // two million texts of 32 bytes, in no order

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use almagest_engine::{Error, Result};
 use arrow::buffer::MutableBuffer;
-use datafusion::catalog::Session;
 use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
@@ -37,14 +37,14 @@ impl FileBytes {
     ///
     /// # Errors
     /// `NotFound`, `Unreachable`, `Unsupported` for folders.
-    pub async fn open(session: &dyn Session, location: &str) -> Result<Self> {
+    pub async fn open(runtime: &RuntimeEnv, location: &str) -> Result<Self> {
         let local = location.strip_prefix("file://").unwrap_or(location);
         if !local.contains("://") {
             return Self::open_local(local);
         }
         let url = ListingTableUrl::parse(location)
             .map_err(|cause| Error::plan(format!("not a URL: {cause}")))?;
-        let store = session.runtime_env().object_store(url.object_store())?;
+        let store = runtime.object_store(url.object_store())?;
         let path = url.prefix().clone();
         let len = store.head(&path).await?.size;
         Ok(Self { place: FilePlace::Remote { store, path, runtime: Handle::current() }, len })

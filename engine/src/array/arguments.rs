@@ -101,6 +101,11 @@ impl Arguments {
         self.wrong(super::LAMBDA, "a function of a list, such as w -> array_max(w)")
     }
 
+    /// The values of the parameters, in order, as far as they were given.
+    pub fn values(&self) -> &[ScalarValue] {
+        &self.values
+    }
+
     /// The function's name.
     pub fn function(&self) -> &'static str {
         self.function

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::runtime_env::RuntimeEnv;
 use parking_lot::Mutex;
 
 use super::{ArraySource, Block, ChunkCache, Fetched, ReadCounters, Region};
-use crate::Result;
+use crate::{Error, Result};
 
 /// The reads of one read box.
 #[derive(Debug, Default)]
@@ -17,14 +18,23 @@ pub struct ReadContext {
     /// What reading has cost so far.
     pub counters: ReadCounters,
     cache: Option<Arc<ChunkCache>>,
+    runtime: Option<Arc<RuntimeEnv>>,
     /// Blocks that were read, with what they were read of.
     read: Mutex<Vec<(Arc<dyn ArraySource>, Block)>>,
 }
 
 impl ReadContext {
-    /// A context whose reads go through `cache`, if there is one.
-    pub fn new(cache: Option<Arc<ChunkCache>>) -> Self {
-        Self { cache, ..Self::default() }
+    /// A context whose reads go through `cache`, if there is one, and to the stores of `runtime`.
+    pub fn new(cache: Option<Arc<ChunkCache>>, runtime: Arc<RuntimeEnv>) -> Self {
+        Self { cache, runtime: Some(runtime), ..Self::default() }
+    }
+
+    /// Where files lie.
+    ///
+    /// # Errors
+    /// `Bug` outside of a session.
+    pub fn runtime(&self) -> Result<&RuntimeEnv> {
+        self.runtime.as_deref().ok_or_else(|| Error::bug("a file is opened outside of a session"))
     }
 
     /// Brings what `region` of `source` needs from remote stores.
@@ -35,6 +45,7 @@ impl ReadContext {
         if !source.is_remote() {
             return Ok(Fetched::default());
         }
+        source.open(self).await?;
         match self.cache_for(source, region) {
             Some(cache) => cache.fetch(source, region, self).await,
             None => source.fetch(region, self).await,

@@ -31,6 +31,16 @@ impl ArrayLambda {
         Self { body, schema }
     }
 
+    /// What is evaluated.
+    pub fn body(&self) -> &Arc<dyn PhysicalExpr> {
+        &self.body
+    }
+
+    /// The field of the parameter.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// The type of what it gives.
     ///
     /// # Errors

@@ -44,6 +44,11 @@ impl MemoryArray {
         Ok(Self { meta, whole: Block::try_new(Region::whole(&shape), values)? })
     }
 
+    /// The elements, row-major.
+    pub fn values(&self) -> &ArrayRef {
+        self.whole.values()
+    }
+
     /// The same array in chunks of this shape.
     #[must_use]
     pub fn with_chunks(mut self, chunk_shape: &[u64]) -> Self {

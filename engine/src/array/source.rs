@@ -1,5 +1,6 @@
 //! What a file format must give the engine for one array, and nothing more.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,7 +100,7 @@ pub struct Fetched {
 /// or hold a lock while it reads or decodes: the engine owns concurrency, caching and memory, and
 /// calls one source from many threads at once.
 #[async_trait]
-pub trait ArraySource: Debug + Send + Sync {
+pub trait ArraySource: Any + Debug + Send + Sync {
     /// Dimensions, shape, type and chunk grid.
     fn meta(&self) -> &ArrayMeta;
 
@@ -116,6 +117,15 @@ pub trait ArraySource: Debug + Send + Sync {
     /// Where the array lies, for messages: the file, and the array in it.
     fn location(&self) -> String;
 
+    /// Opens what the array is read from, if that was put off. Only waits.
+    ///
+    /// # Errors
+    /// Those of opening.
+    async fn open(&self, context: &ReadContext) -> Result<()> {
+        let _ = context;
+        Ok(())
+    }
+
     /// Brings the stored bytes that `region` needs from a remote store. Only waits; never computes.
     /// Sources whose bytes are at hand keep this default.
     ///
@@ -126,7 +136,7 @@ pub trait ArraySource: Debug + Send + Sync {
         Ok(Fetched::default())
     }
 
-    /// Whether [`ArraySource::fetch`] has anything to do.
+    /// Whether [`ArraySource::open`] or [`ArraySource::fetch`] has anything to do.
     fn is_remote(&self) -> bool {
         false
     }

@@ -16,13 +16,12 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::reassign_expr_columns;
-use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::dimension_bounds;
 use crate::array::{ArraySource, DIMENSIONS_MAX, Grid};
 use crate::exec::reduce::Reduction;
-use crate::exec::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
+use crate::exec::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_of};
 use crate::{Error, Result};
 
 /// Bytes of elements in a read box, about: smaller chunks are read several at a time.
@@ -117,6 +116,11 @@ impl ArrayTable {
         self
     }
 
+    /// Bytes of the boxes in which it is read, about.
+    pub fn box_bytes(&self) -> u64 {
+        self.box_bytes
+    }
+
     /// The table's name for people.
     pub fn name(&self) -> &str {
         &self.name
@@ -145,6 +149,15 @@ impl ArrayTable {
             .variables()
             .map(|(column, source)| Ok((column.to_string(), change(Arc::clone(source))?)));
         Self::with_dims(name, &self.dims, changed.collect::<Result<_>>()?)
+    }
+
+    /// Puts what `change` makes of each variable in its place; shapes and types stay.
+    pub(super) fn change_variables(
+        &mut self,
+        change: impl Fn(usize, Arc<dyn ArraySource>) -> Arc<dyn ArraySource>,
+    ) {
+        let variables = std::mem::take(&mut self.variables).into_iter().enumerate();
+        self.variables = variables.map(|(number, array)| change(number, array)).collect();
     }
 
     /// The grid in whose boxes the whole table is read.
@@ -275,11 +288,7 @@ impl ArrayTable {
         let input = self.schema.project(&chosen)?;
         let predicate = |expr: &Arc<dyn PhysicalExpr>| Predicate::try_new(expr, &input);
         let dimension_filter = on_dims.as_ref().map(predicate).transpose()?;
-        let pruning = dimension_filter.as_ref().and_then(|filter| {
-            PruningPredicateBuilder::new()
-                .with_file_schema(Arc::clone(&filter.inputs.schema))
-                .build(Arc::clone(&filter.expr))
-        });
+        let pruning = dimension_filter.as_ref().and_then(pruning_of);
         let (output, schema) = match (wanted, states) {
             (Wanted::Rows(columns), _) => {
                 let places = columns.iter().filter_map(|c| chosen.iter().position(|i| i == c));

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
@@ -14,15 +14,11 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::{Lambda, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, WindowFunctionDefinition};
-use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
-use super::ArrayTable;
-use crate::array::{
-    Arguments, ArrayDefinition, ArrayLambda, ArraySource, Operand, expression_array, list_type,
-};
-use crate::exec::BlockAggregate;
+use super::{ArrayTable, Columns, Recipe, Recorded};
+use crate::array::{Arguments, ArrayDefinition, ArrayLambda, ArraySource, Operand, list_type};
 use crate::exec::reduce::GroupKey;
 use crate::{Error, Result};
 
@@ -60,7 +56,7 @@ impl ArrayTable {
             arguments = arguments.with_lambda(lambda)?;
         }
         let expected = definition.output_type(&value.meta().data_type, &arguments)?;
-        let array = definition.build(value, &arguments)?;
+        let array = definition.build(Arc::clone(&value), &arguments)?;
         if array.meta().data_type != expected {
             return Err(Error::plan(format!(
                 "{}: dtype must be written as a plain text, such as dtype => 'same'",
@@ -68,7 +64,8 @@ impl ArrayTable {
             ))
             .into());
         }
-        Ok(self.add_derived(call.clone(), array))
+        let recipe = Recipe::Call { function: name, value, arguments };
+        Ok(self.add_derived(call.clone(), Recorded::array(array, recipe)))
     }
 
     /// The array of an expression's values: a column's own, or one that is computed.
@@ -83,17 +80,16 @@ impl ArrayTable {
         }
         let named = DFSchema::try_from(self.arrow_schema().as_ref().clone())?;
         let physical = physical_expr(expr, &named)?;
-        let (inputs, operands) = self.operands([&physical])?;
-        let physical = reassign_expr_columns(physical, &inputs)?;
-        let like = self.variable_at(0).meta();
-        Ok(expression_array(physical, inputs, operands, like)?)
+        let columns = self.columns_of([&physical])?;
+        let expr = reassign_expr_columns(physical, &columns.schema)?;
+        Ok(Recipe::Expression { expr, columns }.array()?)
     }
 
-    /// The columns that expressions read: their fields, and what they are over.
-    fn operands<'a>(
+    /// The columns that expressions read.
+    fn columns_of<'a>(
         &self,
         expressions: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>,
-    ) -> DfResult<(SchemaRef, Vec<Operand>)> {
+    ) -> DfResult<Columns> {
         let columns = expressions.into_iter().flat_map(collect_columns);
         let mut used: Vec<usize> = columns.map(|column| column.index()).collect();
         used.sort_unstable();
@@ -102,8 +98,11 @@ impl ArrayTable {
             None => Operand::Dimension(*index),
             Some(variable) => Operand::Array(Arc::clone(self.variable_at(variable))),
         });
-        let operands = operands.collect();
-        Ok((Arc::new(self.arrow_schema().project(&used)?), operands))
+        Ok(Columns {
+            schema: Arc::new(self.arrow_schema().project(&used)?),
+            operands: operands.collect(),
+            like: Arc::clone(self.variable_at(0)),
+        })
     }
 
     /// The column that a window function over the blocks of `keys` gives, added if the table does
@@ -128,19 +127,20 @@ impl ArrayTable {
         let physical = |expr: &Expr| physical_expr(&super::unqualified(expr.clone()), &named);
         let arguments = params.args.iter().map(physical).collect::<DfResult<Vec<_>>>()?;
         let mask = params.filter.as_deref().map(physical).transpose()?;
-        let (inputs, operands) = self.operands(arguments.iter().chain(&mask))?;
-        let over_inputs = |expr| reassign_expr_columns(expr, &inputs);
+        let columns = self.columns_of(arguments.iter().chain(&mask))?;
+        let over_inputs = |expr| reassign_expr_columns(expr, &columns.schema);
         let arguments = arguments.into_iter().map(over_inputs).collect::<DfResult<Vec<_>>>()?;
         let mask = mask.map(over_inputs).transpose()?;
-        let aggregate = AggregateExprBuilder::new(Arc::clone(aggregate), arguments)
-            .schema(Arc::clone(&inputs))
-            .alias(call.schema_name().to_string())
-            .with_distinct(params.distinct)
-            .build()?;
-        let like = self.variable_at(0).meta();
-        let array =
-            BlockAggregate::over(Arc::new(aggregate), mask, keys.to_vec(), inputs, operands, like)?;
-        Ok(self.add_derived(call, array))
+        let recipe = Recipe::Blocks {
+            aggregate: Arc::clone(aggregate),
+            arguments,
+            distinct: params.distinct,
+            name: call.schema_name().to_string(),
+            mask,
+            keys: keys.to_vec(),
+            columns,
+        };
+        Ok(self.add_derived(call, recipe.array()?))
     }
 }
 

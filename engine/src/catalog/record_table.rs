@@ -19,6 +19,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 
+use super::{Recipe, Recorded, TableRecipe};
 use crate::array::{ArraySource, Region};
 use crate::exec::{ArrayColumn, ArrayScan, Output};
 use crate::{Error, Result};
@@ -52,6 +53,22 @@ impl RecordTable {
         }
         let schema = Arc::new(Schema::new(fields.clone()));
         Ok(Self { name: name.into(), source, schema })
+    }
+
+    /// The same table, made by `recipe`.
+    #[must_use]
+    pub fn recorded(&self, recipe: TableRecipe) -> Self {
+        let recipe = Recipe::Column { table: Arc::new(recipe), variable: 0 };
+        Self {
+            name: self.name.clone(),
+            source: Recorded::array(Arc::clone(&self.source), recipe),
+            schema: Arc::clone(&self.schema),
+        }
+    }
+
+    /// The table's name for people.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The array of records.

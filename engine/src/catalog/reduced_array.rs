@@ -43,6 +43,21 @@ impl ReducedArray {
         let schema = reduction.schema(|expr| expr.get_type(&named))?;
         Ok(Self { table, filters, reduction, schema })
     }
+
+    /// The table whose elements are reduced.
+    pub fn table(&self) -> &ArrayTable {
+        &self.table
+    }
+
+    /// Which of its elements.
+    pub fn filters(&self) -> &[Expr] {
+        &self.filters
+    }
+
+    /// To what.
+    pub fn reduction(&self) -> &Reduction<Expr> {
+        &self.reduction
+    }
 }
 
 #[async_trait]

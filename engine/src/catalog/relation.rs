@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use datafusion::catalog::Session;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use super::ArrayTable;
@@ -43,7 +43,7 @@ pub trait ArrayRelation: Debug + Send + Sync {
     /// What people read about it.
     fn documentation(&self) -> &Documentation;
 
-    /// The table that a call gives. The session is asked for other functions only.
+    /// The table that a call gives.
     ///
     /// # Errors
     /// `Plan` for arguments or tables that do not fit.
@@ -51,6 +51,6 @@ pub trait ArrayRelation: Debug + Send + Sync {
         &self,
         inputs: Vec<ArrayTable>,
         arguments: &Arguments,
-        session: &dyn Session,
+        functions: &dyn FunctionRegistry,
     ) -> Result<ArrayTable>;
 }

@@ -17,6 +17,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -66,6 +67,11 @@ impl ArrayExec {
         ));
         let metrics = ExecutionPlanMetricsSet::new();
         Self { scan, input, properties, metrics, boxes_done: Arc::default(), cache: Arc::default() }
+    }
+
+    /// What is read and given.
+    pub fn scan(&self) -> &ArrayScan {
+        &self.scan
     }
 
     /// How many read boxes are done, and how many there are.
@@ -175,6 +181,7 @@ impl ExecutionPlan for ArrayExec {
             batch_rows: config.batch_size(),
             cache: self.cache.get_or_init(|| self.chunk_cache(&context)).clone(),
             memory: consumer.register(context.memory_pool()),
+            runtime: context.runtime_env(),
         });
         let schema = Arc::clone(&self.scan.schema);
         let descriptors = self.input.execute(partition, context)?;
@@ -286,6 +293,7 @@ struct Reader {
     batch_rows: usize,
     cache: Option<Arc<ChunkCache>>,
     memory: MemoryReservation,
+    runtime: Arc<RuntimeEnv>,
 }
 
 /// A box that is to be decoded, with what was fetched for it.
@@ -385,7 +393,7 @@ impl Reader {
             self.pruned();
             return Ok(None);
         }
-        let context = ReadContext::new(self.cache.clone());
+        let context = ReadContext::new(self.cache.clone(), Arc::clone(&self.runtime));
         let mut fetched = vec![];
         for (_, source) in self.scan.reading_order(&region).collect::<Vec<_>>() {
             fetched.push(context.fetch(source, &region).await?);

@@ -14,7 +14,7 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 
@@ -90,6 +90,13 @@ impl Predicate {
         let expr = reassign_expr_columns(Arc::clone(expr), &inputs.schema)?;
         Ok(Self { expr, inputs })
     }
+}
+
+/// What finds the boxes that a condition on dimensions leaves nothing of, if it can be told.
+pub fn pruning_of(filter: &Predicate) -> Option<Arc<PruningPredicate>> {
+    PruningPredicateBuilder::new()
+        .with_file_schema(Arc::clone(&filter.inputs.schema))
+        .build(Arc::clone(&filter.expr))
 }
 
 /// What a scan reads: columns of a box of an array table, read box by read box.

@@ -12,7 +12,7 @@ use datafusion::execution::session_state::SessionState;
 use futures::{StreamExt, TryStreamExt};
 
 use super::location::Location;
-use crate::catalog::{ArrayTable, stack_tables};
+use crate::catalog::{ArrayTable, FileRecipe, RecordTable, Recorded, TableRecipe, stack_tables};
 use crate::registry::{Format, STACK, TableOptions, check_options};
 use crate::{Error, Result};
 
@@ -35,7 +35,7 @@ pub async fn open_arrays(
     let stack = options.remove(STACK);
     let files = files_at(state, location).await?;
     match (stack, files.as_slice()) {
-        (None, [file]) => format.open(state, file, &options).await,
+        (None, [file]) => opened(state, format, file, &options).await,
         (None, [first, .., last]) => Err(Error::plan(format!(
             "'{location}' names {} files, {first} to {last}; name one, or give a name to the \
              dimension that numbers them: {STACK} => 'file'",
@@ -49,7 +49,9 @@ pub async fn open_arrays(
             let opened = futures::stream::iter(opened).buffered(FILES_AT_ONCE);
             let tables: Vec<ArrayTable> = opened.try_collect().await?;
             check_alike(files, &tables)?;
-            Ok(Arc::new(stack_tables(location, &dim, &tables)?))
+            let table = stack_tables(location, &dim, &tables)?;
+            let recipe = TableRecipe::Stack { name: location.into(), dim, tables };
+            Ok(Arc::new(Recorded::table(table, recipe)))
         }
     }
 }
@@ -70,13 +72,31 @@ async fn files_at(state: &SessionState, location: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The table over one file, recorded.
+async fn opened(
+    state: &SessionState,
+    format: &dyn Format,
+    file: &str,
+    options: &TableOptions,
+) -> Result<Arc<dyn TableProvider>> {
+    let table = format.open(state.runtime_env(), file, options).await?;
+    let recipe = TableRecipe::File(FileRecipe::new(format.name(), file, options));
+    if let Some(arrays) = table.downcast_ref::<ArrayTable>() {
+        return Ok(Arc::new(Recorded::table(arrays.clone(), recipe)));
+    }
+    if let Some(records) = table.downcast_ref::<RecordTable>() {
+        return Ok(Arc::new(records.recorded(recipe)));
+    }
+    Ok(table)
+}
+
 async fn one(
     state: &SessionState,
     format: &dyn Format,
     file: String,
     options: &TableOptions,
 ) -> Result<ArrayTable> {
-    let table = format.open(state, &file, options).await?;
+    let table = opened(state, format, &file, options).await?;
     table.downcast_ref::<ArrayTable>().cloned().ok_or_else(|| {
         Error::unsupported("a table of records, which cannot be stacked; name an array")
             .with("file", file)

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, HigherOrderFunctionArgs, HigherOrderReturnFieldArgs,
     HigherOrderSignature, HigherOrderUDF, HigherOrderUDFImpl, LambdaParametersProgress,
-    ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, ValueOrLambda,
-    Volatility,
+    LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ValueOrLambda, Volatility,
 };
 use datafusion::prelude::SessionContext;
 
@@ -69,6 +70,22 @@ pub(super) fn definition_of(expr: &Expr) -> Option<(&Arc<dyn ArrayDefinition>, &
         }
         _ => None,
     }
+}
+
+/// Refuses a plan that still holds a call of an array function: no other process could run it.
+///
+/// # Errors
+/// `Plan`, naming the function.
+pub fn refuse_calls(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| match definition_of(part) {
+                Some((definition, _)) => Err(not_lowered(definition.as_ref()).into()),
+                None => Ok(TreeNodeRecursion::Continue),
+            })
+        })
+    })?;
+    Ok(())
 }
 
 /// Arguments as far as the planner knows them.

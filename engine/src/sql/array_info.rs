@@ -39,7 +39,7 @@ pub async fn table(
         Some(table) => arrays_of_table(name, table.as_ref())?,
         None => match registry.by_path(name) {
             Some(format) => format
-                .arrays(state, name)
+                .arrays(state.runtime_env(), name)
                 .await?
                 .into_iter()
                 .map(|(array, source)| Found { array, variable: None, source })

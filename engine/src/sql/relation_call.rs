@@ -19,7 +19,7 @@ use super::arguments::bind;
 use super::visible_ctes::{VisibleCtes, drop_unread};
 use super::{AlmagestDialect, NESTING_MAX, explain_missing, folded, parse_one, prepare};
 use crate::array::Arguments;
-use crate::catalog::{ArrayRelation, ArrayTable, RelationInputs, value_of};
+use crate::catalog::{ArrayRelation, ArrayTable, Recorded, RelationInputs, TableRecipe, value_of};
 use crate::registry::Registry;
 use crate::rewrite::array_table_of;
 use crate::{Error, Result};
@@ -163,7 +163,13 @@ pub async fn open_relation(
     for table in tables {
         inputs.push(input(relation.name(), table, state, registry).await?);
     }
-    relation.build(inputs, arguments, state)
+    let table = relation.build(inputs.clone(), arguments, state)?;
+    let recipe = TableRecipe::Relation {
+        function: relation.name(),
+        tables: inputs,
+        arguments: arguments.clone(),
+    };
+    Ok(Recorded::table(table, recipe))
 }
 
 fn name_of(argument: &FunctionArg) -> Option<&Ident> {

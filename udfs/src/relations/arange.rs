@@ -9,8 +9,8 @@ use almagest_engine::{Error, Result};
 use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
-use datafusion::catalog::Session;
 use datafusion::common::ScalarValue;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use super::element_type::element_type;
@@ -65,7 +65,7 @@ impl ArrayRelation for Arange {
         &self,
         _: Vec<ArrayTable>,
         arguments: &Arguments,
-        _: &dyn Session,
+        _: &dyn FunctionRegistry,
     ) -> Result<ArrayTable> {
         let (progression, length) = progression(arguments)?;
         if length.is_nan() || length >= LENGTH_MAX {

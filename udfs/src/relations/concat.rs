@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use almagest_engine::Result;
 use almagest_engine::array::Arguments;
 use almagest_engine::catalog::{ArrayRelation, ArrayTable, RelationInputs, concat_tables};
-use datafusion::catalog::Session;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use crate::documentation;
@@ -55,7 +55,7 @@ impl ArrayRelation for Concat {
         &self,
         inputs: Vec<ArrayTable>,
         arguments: &Arguments,
-        _: &dyn Session,
+        _: &dyn FunctionRegistry,
     ) -> Result<ArrayTable> {
         let first = inputs.first().and_then(|table| table.dims().first().cloned());
         let axis = arguments.text("axis")?.or(first);

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use almagest_engine::array::{Arguments, Region, crop};
 use almagest_engine::catalog::{ArrayRelation, ArrayTable, RelationInputs};
 use almagest_engine::{Error, Result};
-use datafusion::catalog::Session;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use crate::documentation;
@@ -59,7 +59,7 @@ impl ArrayRelation for Crop {
         &self,
         inputs: Vec<ArrayTable>,
         arguments: &Arguments,
-        _: &dyn Session,
+        _: &dyn FunctionRegistry,
     ) -> Result<ArrayTable> {
         let [table] = inputs.as_slice() else { return Err(Error::bug("crop without a table")) };
         let known = |name: &&str| table.dims().iter().any(|dim| dim == name);

@@ -6,7 +6,7 @@ use almagest_engine::array::Arguments;
 use almagest_engine::catalog::{ArrayRelation, ArrayTable, RelationInputs};
 use almagest_engine::exec::downsample;
 use almagest_engine::{Error, Result};
-use datafusion::catalog::Session;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use crate::documentation;
@@ -56,7 +56,7 @@ impl ArrayRelation for Downsample {
         &self,
         inputs: Vec<ArrayTable>,
         arguments: &Arguments,
-        session: &dyn Session,
+        functions: &dyn FunctionRegistry,
     ) -> Result<ArrayTable> {
         let [table] = inputs.as_slice() else {
             return Err(Error::bug("downsample without a table"));
@@ -66,11 +66,10 @@ impl ArrayRelation for Downsample {
         let factors: Vec<u64> =
             factors.ok_or_else(wrong)?.into_iter().map(|length| length as u64).collect();
         let name = arguments.text("aggregate")?.unwrap_or_else(|| "avg".into()).to_lowercase();
-        let aggregate = session.aggregate_functions().get(&name);
-        let wrong =
-            || arguments.wrong("aggregate", "the name of an aggregate function such as avg");
-        let aggregate = aggregate.ok_or_else(wrong)?;
+        let aggregate = functions.udaf(&name).map_err(|_| {
+            arguments.wrong("aggregate", "the name of an aggregate function such as avg")
+        })?;
         let name = format!("downsample of {}", table.name());
-        table.map_arrays(name, |array| downsample(array, &factors, aggregate))
+        table.map_arrays(name, |array| downsample(array, &factors, &aggregate))
     }
 }

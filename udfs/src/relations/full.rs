@@ -7,8 +7,8 @@ use almagest_engine::array::Arguments;
 use almagest_engine::catalog::{ArrayRelation, ArrayTable, RelationInputs};
 use almagest_engine::{Error, Result};
 use arrow::array::ArrayRef;
-use datafusion::catalog::Session;
 use datafusion::common::ScalarValue;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use super::element_type::element_type;
@@ -59,7 +59,7 @@ impl ArrayRelation for Full {
         &self,
         _: Vec<ArrayTable>,
         arguments: &Arguments,
-        _: &dyn Session,
+        _: &dyn FunctionRegistry,
     ) -> Result<ArrayTable> {
         let value = arguments.get("value")?.cloned();
         let usable = |value: &ScalarValue| {

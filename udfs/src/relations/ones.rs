@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use almagest_engine::Result;
 use almagest_engine::array::Arguments;
 use almagest_engine::catalog::{ArrayRelation, ArrayTable, RelationInputs};
-use datafusion::catalog::Session;
 use datafusion::common::ScalarValue;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use super::full::constant;
@@ -54,7 +54,7 @@ impl ArrayRelation for Ones {
         &self,
         _: Vec<ArrayTable>,
         arguments: &Arguments,
-        _: &dyn Session,
+        _: &dyn FunctionRegistry,
     ) -> Result<ArrayTable> {
         constant(arguments, ScalarValue::from(1.0))
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use almagest_engine::Result;
 use almagest_engine::array::Arguments;
 use almagest_engine::catalog::{ArrayRelation, ArrayTable, RelationInputs};
-use datafusion::catalog::Session;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use super::random::{Distribution, drawn, finite};
@@ -62,7 +62,7 @@ impl ArrayRelation for RandomNormal {
         &self,
         _: Vec<ArrayTable>,
         arguments: &Arguments,
-        _: &dyn Session,
+        _: &dyn FunctionRegistry,
     ) -> Result<ArrayTable> {
         let mean = finite(arguments, &["mean", "loc"], 0.0)?;
         let stddev = finite(arguments, &["stddev", "scale"], 1.0)?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use almagest_engine::Result;
 use almagest_engine::array::Arguments;
 use almagest_engine::catalog::{ArrayRelation, ArrayTable, RelationInputs};
-use datafusion::catalog::Session;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use super::random::{Distribution, drawn, finite};
@@ -61,7 +61,7 @@ impl ArrayRelation for RandomUniform {
         &self,
         _: Vec<ArrayTable>,
         arguments: &Arguments,
-        _: &dyn Session,
+        _: &dyn FunctionRegistry,
     ) -> Result<ArrayTable> {
         let low = finite(arguments, &["low"], 0.0)?;
         let high = finite(arguments, &["high"], 1.0)?;

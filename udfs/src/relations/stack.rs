@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use almagest_engine::Result;
 use almagest_engine::array::Arguments;
 use almagest_engine::catalog::{ArrayRelation, ArrayTable, RelationInputs, stack_tables};
-use datafusion::catalog::Session;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::Documentation;
 
 use crate::documentation;
@@ -54,7 +54,7 @@ impl ArrayRelation for Stack {
         &self,
         inputs: Vec<ArrayTable>,
         arguments: &Arguments,
-        _: &dyn Session,
+        _: &dyn FunctionRegistry,
     ) -> Result<ArrayTable> {
         let axis = arguments.text("axis")?;
         let axis = axis.ok_or_else(|| arguments.wrong("axis", "a name for the new dimension"))?;

@@ -26,7 +26,7 @@ fn dataset(name: &str, data_type: DataType, shape: &[u64], chunk_shape: &[u64]) 
 /// Whole arrays, as `Float64`, by name.
 async fn read(path: &Path) -> Vec<(String, Vec<f64>)> {
     let state = SessionContext::new().state();
-    let arrays = Hdf5.arrays(&state, path.to_str().unwrap()).await.unwrap();
+    let arrays = Hdf5.arrays(state.runtime_env(), path.to_str().unwrap()).await.unwrap();
     let values = arrays.into_iter().map(|(name, array)| {
         let array = array.unwrap();
         let whole = Region::whole(&array.meta().shape);

@@ -18,6 +18,11 @@ impl Arguments {
         self
     }
 
+    /// The arguments beside the function's parameters.
+    pub fn named_values(&self) -> &[(String, ScalarValue)] {
+        &self.named
+    }
+
     /// The names of the arguments beside the function's parameters.
     pub fn named(&self) -> impl Iterator<Item = &str> {
         self.named.iter().map(|(name, _)| name.as_str())

@@ -44,6 +44,19 @@ pub enum StateKind {
 }
 
 impl StateKind {
+    /// Every kind. Plans name a kind by its place here: add new ones at the end.
+    pub const ALL: [Self; 9] = [
+        Self::Count,
+        Self::SumFloat,
+        Self::SumInt,
+        Self::SumUInt,
+        Self::Min,
+        Self::Max,
+        Self::Moments,
+        Self::All,
+        Self::Any,
+    ];
+
     /// The types of the state's columns for an argument of this type.
     pub fn column_types(self, argument: &DataType) -> Vec<DataType> {
         match self {

@@ -1,0 +1,96 @@
+//! What an error of the cluster was, from the text that is left of it.
+//!
+//! Errors cross processes as text: `Job 4f… failed: Task failed due to … (invalid data: … (file …))`.
+//! Ours begin with their kind, which is how they are found again.
+
+use almagest_engine::{Error, ErrorKind};
+
+/// The error behind the text of a failed query.
+pub fn error_of(text: &str) -> Error {
+    let kinds = ErrorKind::ALL.iter();
+    let found = kinds.filter_map(|kind| {
+        let place = text.find(&format!("{}: ", kind.label()))?;
+        Some((place, *kind))
+    });
+    match found.min_by_key(|(place, _)| *place) {
+        Some((place, kind)) => {
+            let message = &text[place + kind.label().len() + 2..];
+            Error::new(kind, plain(message))
+        }
+        None => Error::new(kind_of(text), plain(last_cause(text))),
+    }
+}
+
+/// A text without what Ballista's debug output adds to it.
+fn plain(message: &str) -> String {
+    let unquoted = message.replace("\\n", "\n").replace("\\\"", "\"").replace("\\'", "'");
+    let mut rest = unquoted.trim();
+    // quotes and brackets that were opened before the message began
+    while let Some(shorter) = rest.strip_suffix(['"', ' ']).or_else(|| unopened(rest)) {
+        rest = shorter;
+    }
+    rest.to_string()
+}
+
+/// The text without a last bracket that nothing in it opens.
+fn unopened(text: &str) -> Option<&str> {
+    let (shorter, close) = match text.char_indices().last()? {
+        (place, close @ (')' | '}' | ']')) => (&text[..place], close),
+        _ => return None,
+    };
+    let open = match close {
+        ')' => '(',
+        '}' => '{',
+        _ => '[',
+    };
+    let count = |wanted: char| text.chars().filter(|seen| *seen == wanted).count();
+    (count(close) > count(open)).then_some(shorter)
+}
+
+/// DataFusion's own errors name their kind too.
+fn kind_of(text: &str) -> ErrorKind {
+    let names = [
+        ("ResourcesExhausted", ErrorKind::Exhausted),
+        ("Resources exhausted", ErrorKind::Exhausted),
+        ("NotImplemented", ErrorKind::Unsupported),
+        ("not implemented", ErrorKind::Unsupported),
+        ("Error during planning", ErrorKind::Plan),
+        ("Schema error", ErrorKind::Plan),
+        ("Cancelled", ErrorKind::Cancelled),
+        ("IoError", ErrorKind::Unreachable),
+        ("Object Store error", ErrorKind::Unreachable),
+        ("ArrowError", ErrorKind::Plan),
+        ("Arrow error", ErrorKind::Plan),
+        ("Execution", ErrorKind::Plan),
+    ];
+    let found = names.iter().find(|(name, _)| text.contains(name));
+    found.map_or(ErrorKind::Unreachable, |(_, kind)| *kind)
+}
+
+/// What stands innermost.
+fn last_cause(text: &str) -> &str {
+    let marks = ["runtime execution error: ", "Execution error: ", "failed: "];
+    let ends = marks.iter().filter_map(|mark| Some(text.rfind(mark)? + mark.len()));
+    ends.max().map_or(text, |end| &text[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_and_the_sentence_are_found_again() {
+        let text = "Job 7f failed: Task failed due to runtime execution error: \
+                    DataFusionError(External(invalid data: the chunk is cut short (file /a.h5)))";
+        let error = error_of(text);
+        assert_eq!(error.kind(), ErrorKind::DataInvalid);
+        assert_eq!(error.message(), "the chunk is cut short (file /a.h5)");
+    }
+
+    #[test]
+    fn what_is_not_ours_keeps_its_last_cause() {
+        let error =
+            error_of("Job 7f failed: Task failed due to runtime execution error: Divide by zero");
+        assert_eq!(error.message(), "Divide by zero");
+    }
+}

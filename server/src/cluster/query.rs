@@ -1,0 +1,287 @@
+//! A query on the cluster, from its plan to the last batch of its answer.
+//!
+//! The scheduler is asked for the state of the query until it is done; then its partitions are
+//! fetched from the executors that hold them, one after another, in order. However it ends, the
+//! query is not left behind: an unfinished one is cancelled, and what a finished one keeps on the
+//! executors' disks is removed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use almagest_engine::{Error, Result};
+use arrow::datatypes::SchemaRef;
+use ballista_core::client::BallistaClient;
+use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use ballista_core::serde::protobuf::{
+    CancelJobParams, CleanJobDataParams, ExecuteQueryParams, GetJobStatusParams, KeyValuePair,
+    PartitionLocation, SuccessfulJob, execute_query_params, execute_query_result, job_status,
+};
+use ballista_core::utils::create_grpc_client_endpoint;
+use ballista_core::version;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::oneshot;
+use tonic::transport::Channel;
+
+use super::Address;
+use super::assembly::MESSAGE_BYTES_MAX;
+use super::failure::error_of;
+
+/// The first wait before the scheduler is asked again.
+const POLL_FIRST: Duration = Duration::from_millis(1);
+/// The longest.
+const POLL_LONGEST: Duration = Duration::from_millis(50);
+/// How long a scheduler may not know a query that it accepted.
+const UNKNOWN_LONGEST: Duration = Duration::from_secs(5);
+
+type Client = SchedulerGrpcClient<Channel>;
+
+/// The operator that gives the answer of a query on the cluster.
+#[derive(Debug)]
+pub struct ClusterQuery {
+    scheduler: Address,
+    plan: Vec<u8>,
+    schema: SchemaRef,
+    session_id: String,
+    properties: Arc<PlanProperties>,
+}
+
+impl ClusterQuery {
+    /// The query of a plan that was written as `plan` and gives `schema`.
+    pub fn new(scheduler: Address, plan: Vec<u8>, schema: SchemaRef, session_id: &str) -> Self {
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&schema)),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        Self { scheduler, plan, schema, session_id: session_id.into(), properties }
+    }
+}
+
+impl DisplayAs for ClusterQuery {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "ClusterQuery: scheduler={}", self.scheduler)
+    }
+}
+
+impl ExecutionPlan for ClusterQuery {
+    fn name(&self) -> &'static str {
+        "ClusterQuery"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let settings = context.session_config().options().entries().into_iter();
+        let settings = settings.map(|entry| KeyValuePair { key: entry.key, value: entry.value });
+        let query = ExecuteQueryParams {
+            query: Some(execute_query_params::Query::LogicalPlan(self.plan.clone())),
+            settings: settings.collect(),
+            session_id: self.session_id.clone(),
+            operation_id: String::new(),
+        };
+        let answer = answer(self.scheduler.clone(), query);
+        let answer = stream::once(async move { Ok::<_, Error>(answer.await?) }).try_flatten();
+        let answer = answer.map_err(Into::into);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), answer)))
+    }
+}
+
+async fn answer(
+    scheduler: Address,
+    query: ExecuteQueryParams,
+) -> Result<impl stream::Stream<Item = Result<arrow::array::RecordBatch>>> {
+    let mut running = Running::submit(scheduler, query).await?;
+    let done = running.wait().await?;
+    let partitions = stream::iter(done.partition_location).then(fetched).try_flatten();
+    Ok(partitions.inspect(move |_| {
+        // held until the last partition was read, or nobody reads any more
+        let _ = &running;
+    }))
+}
+
+/// A query that the scheduler has accepted. Dropped, it is cancelled or cleaned up.
+struct Running {
+    client: Client,
+    scheduler: Address,
+    job_id: String,
+    is_done: bool,
+}
+
+impl Running {
+    async fn submit(scheduler: Address, query: ExecuteQueryParams) -> Result<Self> {
+        // A task of its own: if nobody waits any more, the id must still come to be cancelled.
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(async move {
+            let _ = tell.send(Self::submitted(scheduler, query).await);
+        });
+        told.await.map_err(|_| Error::bug("a query was lost before it was sent"))?
+    }
+
+    async fn submitted(scheduler: Address, query: ExecuteQueryParams) -> Result<Self> {
+        let mut client = connect(&scheduler).await?;
+        let mut request = tonic::Request::new(query);
+        version::insert_version_header(request.metadata_mut());
+        let response = client.execute_query(request).await;
+        let response = response.map_err(|status| refused(&scheduler, &status))?.into_inner();
+        match response.result {
+            Some(execute_query_result::Result::Success(accepted)) => {
+                Ok(Self { client, scheduler, job_id: accepted.job_id, is_done: false })
+            }
+            Some(execute_query_result::Result::Failure(failure)) => {
+                Err(error_of(&format!("{failure:?}")))
+            }
+            None => Err(Error::bug("the scheduler answered a query with nothing")),
+        }
+    }
+
+    async fn wait(&mut self) -> Result<SuccessfulJob> {
+        let mut pause = POLL_FIRST;
+        let mut known = Instant::now();
+        loop {
+            let asked = GetJobStatusParams { job_id: self.job_id.clone() };
+            let status = self.client.get_job_status(asked).await;
+            let status = status.map_err(|status| {
+                lost(&self.scheduler).caused_by(Error::unreachable(status.message()))
+            })?;
+            match status.into_inner().status.and_then(|status| status.status) {
+                Some(job_status::Status::Successful(done)) => {
+                    self.is_done = true;
+                    return Ok(done);
+                }
+                Some(job_status::Status::Failed(failed)) => {
+                    self.is_done = true;
+                    return Err(error_of(&failed.error));
+                }
+                Some(job_status::Status::Queued(_) | job_status::Status::Running(_)) => {
+                    known = Instant::now();
+                }
+                None if known.elapsed() > UNKNOWN_LONGEST => return Err(lost(&self.scheduler)),
+                None => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = POLL_LONGEST.min(pause * 3 / 2);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (mut client, job_id) = (self.client.clone(), std::mem::take(&mut self.job_id));
+        let is_done = self.is_done;
+        // Nobody waits for the outcome: the scheduler also cleans up after a while.
+        runtime.spawn(async move {
+            if is_done {
+                let _ = client
+                    .clean_job_data(CleanJobDataParams { job_id, remove_stage_ids: vec![] })
+                    .await;
+            } else {
+                let _ = client.cancel_job(CancelJobParams { job_id }).await;
+            }
+        });
+    }
+}
+
+/// A connection to the scheduler.
+pub async fn connect(scheduler: &Address) -> Result<Client> {
+    let unreachable = |cause: String| {
+        Error::unreachable(format!(
+            "no scheduler answers at {scheduler}: {cause}; start one with almagest scheduler"
+        ))
+    };
+    let endpoint = create_grpc_client_endpoint(scheduler.url(), None);
+    let endpoint = endpoint.map_err(|cause| unreachable(cause.to_string()))?;
+    let channel = endpoint.connect().await.map_err(|cause| unreachable(root_of(&cause)))?;
+    let limit = MESSAGE_BYTES_MAX as usize;
+    Ok(Client::new(channel).max_encoding_message_size(limit).max_decoding_message_size(limit))
+}
+
+/// The innermost cause: transport errors wrap it in several layers that say nothing.
+fn root_of(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
+}
+
+fn refused(scheduler: &Address, status: &tonic::Status) -> Error {
+    match status.code() {
+        tonic::Code::Unavailable => lost(scheduler),
+        _ => error_of(status.message()),
+    }
+}
+
+fn lost(scheduler: &Address) -> Error {
+    Error::unreachable(format!(
+        "the scheduler at {scheduler} no longer knows the query; if it was started anew, run the \
+         statement again"
+    ))
+}
+
+/// The rows of one partition.
+async fn fetched(
+    location: PartitionLocation,
+) -> Result<impl stream::Stream<Item = Result<arrow::array::RecordBatch>>> {
+    let layout = location.layout();
+    let damaged = || Error::bug("the scheduler names no place for a result");
+    let executor = location.executor_meta.ok_or_else(damaged)?;
+    let partition = location.partition_id.ok_or_else(damaged)?;
+    let (host, port) = (executor.host.clone(), executor.port as u16);
+    let gone = move |cause: String| {
+        Error::unreachable(format!(
+            "the executor at {host}:{port} no longer gives a part of the answer: {cause}; run the \
+             statement again"
+        ))
+    };
+    const RETRIES: u8 = 3;
+    const RETRY_WAIT_MS: u64 = 200;
+    let limit = MESSAGE_BYTES_MAX as usize;
+    let client = BallistaClient::try_new(
+        &executor.host,
+        port,
+        limit,
+        false,
+        None,
+        RETRIES,
+        RETRY_WAIT_MS,
+        0,
+        0,
+    );
+    let mut client = client.await.map_err(|cause| gone(cause.to_string()))?;
+    let partition = partition.into();
+    let rows = client.fetch_partition(&executor.id, &partition, location.file_id, layout, true);
+    let rows = rows.await.map_err(|cause| gone(cause.to_string()))?;
+    Ok(rows.map_err(move |cause| gone(cause.to_string())))
+}

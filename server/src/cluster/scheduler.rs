@@ -1,0 +1,124 @@
+//! The scheduler: takes plans, makes stages of them, gives their tasks to executors.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use almagest_engine::{Error, Result};
+use ballista_core::config::TaskSchedulingPolicy;
+use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::config::SchedulerConfig;
+use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
+use ballista_scheduler::scheduler_server::SchedulerServer;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use tokio::net::TcpListener;
+
+use super::Address;
+use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
+
+/// How often an executor says that it lives.
+pub const HEARTBEAT_SECONDS: u64 = 5;
+/// How long one may be silent before its tasks go to others: above the pauses of a busy one.
+const SILENCE_SECONDS: u64 = 30;
+
+/// Where a scheduler listens.
+#[derive(Clone, Debug)]
+pub struct SchedulerOptions {
+    /// The address of one of this machine's networks.
+    pub bind: IpAddr,
+    /// The port; 0 for any that is free.
+    pub port: u16,
+    /// How long an executor may be silent.
+    pub executor_timeout_seconds: u64,
+}
+
+impl Default for SchedulerOptions {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::from([127, 0, 0, 1]),
+            port: super::address::SCHEDULER_PORT,
+            executor_timeout_seconds: SILENCE_SECONDS,
+        }
+    }
+}
+
+/// Looks at a running scheduler of this process.
+#[derive(Clone)]
+pub struct Watcher {
+    server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
+}
+
+impl Watcher {
+    /// How many executors can take tasks.
+    pub async fn executor_count(&self) -> usize {
+        let executors = self.server.state.executor_manager.get_executors_state().await;
+        executors.map_or(0, |executors| executors.len())
+    }
+}
+
+/// A scheduler that listens.
+pub struct Scheduler {
+    listener: TcpListener,
+    server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
+    address: Address,
+}
+
+impl Scheduler {
+    /// Listens. Queries are taken once [`Scheduler::run`] runs.
+    ///
+    /// # Errors
+    /// `Unreachable` if the port is taken.
+    pub async fn bind(options: &SchedulerOptions) -> Result<Self> {
+        let wanted = SocketAddr::new(options.bind, options.port);
+        let failed = |cause: std::io::Error| {
+            Error::unreachable(format!("cannot listen at {wanted}: {cause}; choose another --port"))
+        };
+        let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        let address = Address { host: bound.ip().to_string(), port: bound.port() };
+
+        let assembly = Assembly::new(1);
+        let (settings, sessions) = (assembly.clone(), assembly.clone());
+        let config = Arc::new(SchedulerConfig {
+            bind_host: options.bind.to_string(),
+            external_host: address.host.clone(),
+            bind_port: address.port,
+            // Tasks begin at once, and those of a cancelled query end; an executor need not ask.
+            scheduling_policy: TaskSchedulingPolicy::PushStaged,
+            executor_timeout_seconds: options.executor_timeout_seconds,
+            expire_dead_executor_interval_seconds: (options.executor_timeout_seconds / 4).max(1),
+            grpc_server_max_decoding_message_size: MESSAGE_BYTES_MAX,
+            grpc_server_max_encoding_message_size: MESSAGE_BYTES_MAX,
+            grpc_client_max_message_size: MESSAGE_BYTES_MAX,
+            override_config_producer: Some(Arc::new(move || settings.settings())),
+            override_session_builder: Some(Arc::new(move |settings| Ok(sessions.state(settings)?))),
+            override_logical_codec: Some(assembly.logical_codec()),
+            override_physical_codec: Some(assembly.physical_codec()),
+            ..SchedulerConfig::default()
+        });
+        let not_started = |cause: ballista_core::error::BallistaError| {
+            Error::bug("the scheduler did not start").caused_by(cause)
+        };
+        let cluster = BallistaCluster::new_from_config(&config).await.map_err(not_started)?;
+        let server = create_scheduler(cluster, config).await.map_err(not_started)?;
+        Ok(Self { listener, server, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Sees which executors there are.
+    pub fn watcher(&self) -> Watcher {
+        Watcher { server: self.server.clone() }
+    }
+
+    /// Serves until the process ends.
+    ///
+    /// # Errors
+    /// `Unreachable` if the network fails.
+    pub async fn run(self) -> Result<()> {
+        let served = start_grpc_service_with_listener(self.listener, self.server).await;
+        served.map_err(|cause| Error::unreachable("the scheduler stopped").caused_by(cause))
+    }
+}
