@@ -1,7 +1,7 @@
 //! Plans over arrays as bytes, for processes on other machines.
 //!
-//! [`ArrayTables`] writes the tables of a logical plan, [`ArrayPlans`] the operator that reads arrays
-//! in a physical one, both beside a codec that writes the rest. What is written of a lazy array is
+//! [`LogicalCodec`] writes the tables of a logical plan, [`PhysicalCodec`] the operators of a physical
+//! one, both beside a codec that writes the rest. What is written of a lazy array is
 //! how it was made ([`crate::catalog::Recorded`]), never its elements, except for those that are
 //! nowhere but in memory.
 
@@ -11,8 +11,8 @@ mod physical;
 mod read;
 mod write;
 
-pub use logical::ArrayTables;
-pub use physical::ArrayPlans;
+pub use logical::LogicalCodec;
+pub use physical::PhysicalCodec;
 
 /// Bytes of a table or an array in memory that are sent with a plan.
 const MEMORY_BYTES_MAX: usize = 64 << 20;

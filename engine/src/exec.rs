@@ -4,7 +4,9 @@ mod array_exec;
 mod array_scan;
 mod block_aggregate;
 mod compute_threads;
+mod descriptors;
 mod downsample;
+mod pieces_exec;
 pub mod progress;
 mod read_box;
 pub mod reduce;
@@ -14,3 +16,4 @@ pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_
 pub use block_aggregate::BlockAggregate;
 pub use compute_threads::ComputeThreads;
 pub use downsample::downsample;
+pub use pieces_exec::{CutLeaves, PiecesExec, compression_of};

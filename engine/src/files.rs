@@ -8,6 +8,7 @@
 //! Files of arrays, several of which are one array: [`arrays`]. Which files: [`location`]. Which format: [`kind`]. Which columns: [`schema`].
 
 mod arrays;
+mod globbed;
 mod kind;
 mod location;
 mod partitions;
@@ -28,6 +29,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
 
 pub use arrays::open_arrays;
+pub use globbed::{GlobbedTable, keep_globs};
 pub use kind::{FILE_TYPES, of_compressed_target, register_aliases};
 pub use location::looks_like_path;
 

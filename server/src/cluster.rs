@@ -14,11 +14,14 @@ mod local;
 mod planner;
 mod query;
 mod scheduler;
+mod sendable;
+mod watcher;
 
 pub use address::Address;
-pub use executor::{ExecutorOptions, run_executor};
+pub use executor::{ExecutorOptions, HEARTBEAT_SECONDS, run_executor};
 pub use local::{LocalCluster, LocalOptions};
 pub use scheduler::{Scheduler, SchedulerOptions};
+pub use watcher::{RunningStage, Watcher};
 
 use std::sync::Arc;
 

@@ -37,6 +37,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_command_line();
+    log_to_stderr();
     let runtime = match runtime(&arguments.session) {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -58,6 +59,12 @@ fn main() -> ExitCode {
         Err(_) if cancelled => ExitCode::from(interrupt::INTERRUPTED as u8),
         Err(_) => ExitCode::from(1),
     }
+}
+
+/// What libraries log, if RUST_LOG asks for it: RUST_LOG=info, RUST_LOG=ballista_scheduler=debug.
+fn log_to_stderr() {
+    let environment = env_logger::Env::default().default_filter_or("off");
+    env_logger::Builder::from_env(environment).target(env_logger::Target::Stderr).init();
 }
 
 fn runtime(session: &SessionArguments) -> std::io::Result<tokio::runtime::Runtime> {

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use almagest::cluster::{
-    Address, ExecutorOptions, LocalCluster, LocalOptions, Scheduler, SchedulerOptions, run_executor,
+    Address, ExecutorOptions, HEARTBEAT_SECONDS, LocalCluster, LocalOptions, Scheduler,
+    SchedulerOptions, run_executor,
 };
 use almagest::{Error, Result, Session};
 use clap::Args;
@@ -47,6 +48,9 @@ pub struct ExecutorArguments {
     /// files].
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
+    /// Seconds between two signs of life.
+    #[arg(long, value_name = "SECONDS", default_value_t = HEARTBEAT_SECONDS)]
+    pub heartbeat: u64,
     /// Seconds to wait for the scheduler.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub connect_timeout: u16,
@@ -116,6 +120,7 @@ pub async fn executor(
         cores: arguments.cores.map_or_else(cores, NonZeroUsize::get),
         memory_bytes_max: session.memory_limit,
         work_dir: arguments.work_dir.clone().unwrap_or_else(std::env::temp_dir),
+        heartbeat_seconds: arguments.heartbeat.max(1),
         connect_seconds: arguments.connect_timeout,
     };
     if !messages.quiet {
@@ -164,6 +169,7 @@ pub async fn session_at(
         cores: (all_cores / count).max(1),
         memory_bytes_max: options.memory_bytes_max,
         work_dir: options.spill_dir.clone(),
+        heartbeat_seconds: HEARTBEAT_SECONDS,
         scheduler: SchedulerOptions { port: 0, ..SchedulerOptions::default() },
     };
     let options = almagest::SessionOptions { threads: Some(all_cores.max(count)), ..options };

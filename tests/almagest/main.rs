@@ -1,6 +1,7 @@
 //! Every specification and behaviour test, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod cluster_faults;
 mod copied_files;
 mod damaged_files;
 mod documented_examples;
@@ -12,6 +13,7 @@ mod hdf5_real;
 mod hdf5_remote;
 mod lazy_arrays;
 mod object_stores;
+mod processes;
 mod relations;
 mod specs;
 mod spilling;

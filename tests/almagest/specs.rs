@@ -1,15 +1,18 @@
-//! Runs every `spec/**/*.slt` in process, once with one thread and once with four.
+//! Runs every `spec/**/*.slt`: in process with one thread and with four, and on a cluster of two
+//! executors. A file that cannot run on a cluster says so in its first line: `# in process: why`; a
+//! statement that gives another answer there has `skipif cluster` and the reason above it.
 
 use std::path::{Path, PathBuf};
 
+use crate::processes::local_cluster;
 use almagest::{Session, SessionOptions};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
-struct InProcess(Session);
+struct Specified(Session);
 
 #[async_trait::async_trait]
-impl AsyncDB for InProcess {
+impl AsyncDB for Specified {
     type Error = almagest::Error;
     type ColumnType = DefaultColumnType;
 
@@ -50,29 +53,52 @@ fn spec_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-async fn run_all(threads: usize) {
+fn all_files() -> Vec<PathBuf> {
     let mut files = vec![];
     spec_files(Path::new("spec"), &mut files);
     files.sort();
     assert!(!files.is_empty(), "no specifications found");
+    files
+}
+
+async fn run_all(files: Vec<PathBuf>, mode: &str, labels: &[&str], session: impl Fn() -> Session) {
     let mut failures = vec![];
     for file in files {
-        let options = SessionOptions { threads: Some(threads), ..Default::default() };
-        let mut runner =
-            Runner::new(|| async { Ok(InProcess(almagest::session(&options).unwrap())) });
+        eprintln!("{} {mode}", file.display());
+        let mut runner = Runner::new(|| async { Ok(Specified(session())) });
+        labels.iter().for_each(|label| runner.add_label(label));
         if let Err(failure) = runner.run_file_async(&file).await {
-            failures.push(format!("{} with {threads} threads: {failure}", file.display()));
+            failures.push(format!("{} {mode}: {failure}", file.display()));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
+async fn run_in_process(threads: usize) {
+    let options = SessionOptions { threads: Some(threads), ..Default::default() };
+    let session = || almagest::session(&options).unwrap();
+    run_all(all_files(), &format!("with {threads} threads"), &[], session).await;
+}
+
+fn runs_on_a_cluster(file: &PathBuf) -> bool {
+    !std::fs::read_to_string(file).unwrap().starts_with("# in process: ")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn specs_hold_with_one_thread() {
-    run_all(1).await;
+    run_in_process(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn specs_hold_with_four_threads() {
-    run_all(4).await;
+    run_in_process(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn specs_hold_on_two_executors() {
+    let cluster = local_cluster(2, 1).await;
+    let options = SessionOptions { threads: Some(4), ..Default::default() };
+    let session = || almagest::cluster::session(&options, cluster.address()).unwrap();
+    let files = all_files().into_iter().filter(runs_on_a_cluster).collect();
+    run_all(files, "on two executors", &["cluster"], session).await;
 }

@@ -11,12 +11,10 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchema;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, ExprSchemable, TableType};
-use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::projection::ProjectionExec;
 
-use super::ArrayTable;
 use super::array_table::Wanted;
+use super::{ArrayTable, projected};
 use crate::exec::reduce::Reduction;
 
 /// The states of a reduction of an array.
@@ -79,16 +77,6 @@ impl TableProvider for ReducedArray {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let plan =
             self.table.plan(session, Wanted::States(&self.reduction), &self.filters, None)?;
-        let Some(projection) = projection else { return Ok(plan) };
-        if projection.iter().copied().eq(0..self.schema.fields().len()) {
-            return Ok(plan);
-        }
-        let columns = projection.iter().map(|index| {
-            let name = self.schema.field(*index).name();
-            (Arc::new(Column::new(name, *index)) as _, name.clone())
-        });
-        let columns: Vec<(Arc<dyn datafusion::physical_expr::PhysicalExpr>, String)> =
-            columns.collect();
-        Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
+        projected(plan, projection.map(Vec::as_slice))
     }
 }

@@ -5,27 +5,34 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
-use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::FileFormatFactory;
+use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::TaskContext;
+use datafusion::functions_table::generate_series::GenerateSeriesTable;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, Extension, HigherOrderUDF, LogicalPlan, ScalarUDF, WindowUDF,
+    AggregateUDF, Expr, Extension, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
+    WindowUDF,
 };
-use datafusion_proto::logical_plan::LogicalExtensionCodec;
+use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion_proto::logical_plan::from_proto::parse_expr;
 use datafusion_proto::logical_plan::to_proto::serialize_expr;
-use datafusion_proto::protobuf::LogicalExprNode;
+use datafusion_proto::logical_plan::{AsLogicalPlan, LogicalExtensionCodec};
+use datafusion_proto::physical_plan::AsExecutionPlan;
+use datafusion_proto::protobuf::{LogicalExprNode, LogicalPlanNode, PhysicalPlanNode};
 use prost::Message;
 
 use super::messages::{self as message, provider};
-use super::physical::ArrayPlans;
+use super::physical::PhysicalCodec;
 use super::read::{self, Reader, damaged, needed};
 use super::write::{self, Writer};
 use crate::Error;
-use crate::catalog::{ArrayTable, RecordTable, ReducedArray};
+use crate::catalog::{ArrayTable, PlannedTable, RecordTable, ReducedArray};
+use crate::files::GlobbedTable;
 use crate::registry::Registry;
 
+/// Rows of a batch that a table function generates.
+const BATCH_ROWS: usize = 8192;
 /// How the bytes of a table of ours begin.
 const OURS: u8 = 1;
 /// How the bytes of another's begin.
@@ -33,16 +40,16 @@ const OTHERS: u8 = 0;
 
 /// Writes and reads logical plans over tables of ours. What is not ours it gives to another codec.
 #[derive(Debug)]
-pub struct ArrayTables {
+pub struct LogicalCodec {
     registry: Registry,
-    plans: ArrayPlans,
+    plans: PhysicalCodec,
     others: Arc<dyn LogicalExtensionCodec>,
 }
 
-impl ArrayTables {
+impl LogicalCodec {
     /// The codec for the formats and functions of `registry`, before `others`.
     pub fn new(registry: Registry, others: Arc<dyn LogicalExtensionCodec>) -> Self {
-        Self { plans: ArrayPlans::new(registry.clone()), registry, others }
+        Self { plans: PhysicalCodec::new(registry.clone()), registry, others }
     }
 
     fn provider(&self, table: &dyn TableProvider) -> DfResult<Option<message::Provider>> {
@@ -61,6 +68,16 @@ impl ArrayTables {
             })
         } else if let Some(memory) = table.downcast_ref::<MemTable>() {
             provider::Kind::Memory(rows_of(memory)?)
+        } else if let Some(series) = table.downcast_ref::<GenerateSeriesTable>() {
+            let rows = series.as_generator(BATCH_ROWS)?;
+            let plan = Arc::new(LazyMemoryExec::try_new(series.schema(), vec![rows])?);
+            let plan = PhysicalPlanNode::try_from_physical_plan(plan, &self.plans)?;
+            provider::Kind::Generated(plan)
+        } else if let Some(globbed) = table.downcast_ref::<GlobbedTable>() {
+            let source = provider_as_source(Arc::clone(globbed.table()));
+            let scan = LogicalPlanBuilder::scan("files", source, None)?.build()?;
+            let scan = Some(LogicalPlanNode::try_from_logical_plan(&scan, self)?);
+            provider::Kind::Globbed(message::Globbed { scan, globs: globbed.globs() })
         } else {
             return Ok(None);
         };
@@ -91,6 +108,15 @@ impl ArrayTables {
                 let filters = filters.collect::<DfResult<_>>()?;
                 Arc::new(ReducedArray::try_new(table, filters, reduction)?)
             }
+            provider::Kind::Globbed(message::Globbed { scan, globs }) => {
+                let scan = needed(scan)?.try_into_logical_plan(context, self)?;
+                let LogicalPlan::TableScan(scan) = scan else { return Err(damaged().into()) };
+                let table = source_as_provider(&scan.source)?;
+                Arc::new(GlobbedTable::restored(table.as_ref(), &globs)?)
+            }
+            provider::Kind::Generated(plan) => {
+                Arc::new(PlannedTable::new(plan.try_into_physical_plan(context, &self.plans)?))
+            }
             provider::Kind::Memory(rows) => {
                 let (schema, batches) = read::ipc_stream(&rows)?;
                 Arc::new(MemTable::try_new(schema, vec![batches])?)
@@ -110,7 +136,7 @@ fn rows_of(table: &MemTable) -> DfResult<Vec<u8>> {
     Ok(write::ipc_stream(&table.schema(), batches.iter())?)
 }
 
-impl LogicalExtensionCodec for ArrayTables {
+impl LogicalExtensionCodec for LogicalCodec {
     fn try_decode(
         &self,
         bytes: &[u8],

@@ -14,7 +14,7 @@ use prost::{Message, Oneof};
 pub struct Provider {
     #[prost(message, repeated, tag = "1")]
     pub nodes: Vec<Node>,
-    #[prost(oneof = "provider::Kind", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "provider::Kind", tags = "2, 3, 4, 5, 6, 7")]
     pub kind: Option<provider::Kind>,
 }
 
@@ -32,7 +32,23 @@ pub mod provider {
         /// Rows in memory, as an Arrow IPC stream.
         #[prost(bytes, tag = "5")]
         Memory(Vec<u8>),
+        /// The plan of what a table function of DataFusion generates.
+        #[prost(message, tag = "6")]
+        Generated(protobuf::PhysicalPlanNode),
+        #[prost(message, tag = "7")]
+        Globbed(Globbed),
     }
+}
+
+/// A table of files, some of whose paths end in a glob.
+#[derive(Clone, PartialEq, Message)]
+pub struct Globbed {
+    /// DataFusion's message of a scan of it, which lacks the globs.
+    #[prost(message, optional, tag = "1")]
+    pub scan: Option<protobuf::LogicalPlanNode>,
+    /// For each path its glob, empty for none.
+    #[prost(string, repeated, tag = "2")]
+    pub globs: Vec<String>,
 }
 
 /// A table of arrays.
@@ -304,6 +320,36 @@ pub struct State {
     pub argument: Option<Vec<u8>>,
     #[prost(bytes = "vec", optional, tag = "3")]
     pub filter: Option<Vec<u8>>,
+}
+
+/// An operator of ours.
+#[derive(Clone, PartialEq, Message)]
+pub struct Operator {
+    #[prost(oneof = "operator::Kind", tags = "1, 2")]
+    pub kind: Option<operator::Kind>,
+}
+
+pub mod operator {
+    use super::*;
+
+    #[derive(Clone, PartialEq, Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Scan(Scan),
+        #[prost(message, tag = "2")]
+        Pieces(Pieces),
+    }
+}
+
+/// A leaf whose partitions are run one by one.
+#[derive(Clone, PartialEq, Message)]
+pub struct Pieces {
+    /// The leaf.
+    #[prost(message, optional, tag = "1")]
+    pub leaf: Option<protobuf::PhysicalPlanNode>,
+    /// How its files are compressed, such as GZIP, which DataFusion's message lacks; or nothing.
+    #[prost(string, tag = "2")]
+    pub compression: String,
 }
 
 /// What an operator reads of arrays, and gives.

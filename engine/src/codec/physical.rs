@@ -1,30 +1,39 @@
-//! [`ArrayExec`] in physical plans.
+//! Operators of ours in physical plans.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
-use datafusion_proto::protobuf::PhysicalExprNode;
+use datafusion_proto::physical_plan::{
+    AsExecutionPlan, PhysicalExtensionCodec, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf::{PhysicalExprNode, PhysicalPlanNode};
 use prost::Message;
 
-use super::messages::{self as message, operand};
+use super::messages::{self as message, operand, operator};
 use super::read::{self, Reader, damaged, needed, usizes};
 use super::write::{self, Writer, numbers};
 use crate::Error;
 use crate::array::{Grid, Region};
-use crate::exec::{ArrayColumn, ArrayExec, ArrayScan, Inputs, Output, Predicate, pruning_of};
+use crate::exec::{
+    ArrayColumn, ArrayExec, ArrayScan, Inputs, Output, PiecesExec, Predicate, compression_of,
+    pruning_of,
+};
 use crate::registry::Registry;
 
-/// Writes and reads the operator that reads arrays, and no other.
+/// Writes and reads operators of ours, and no others.
 #[derive(Clone, Debug)]
-pub struct ArrayPlans {
+pub struct PhysicalCodec {
     registry: Registry,
 }
 
-impl ArrayPlans {
+impl PhysicalCodec {
     /// The codec for the formats and functions of `registry`.
     pub fn new(registry: Registry) -> Self {
         Self { registry }
@@ -80,9 +89,34 @@ impl ArrayPlans {
         })
     }
 
-    fn scan(&self, bytes: &[u8], context: &TaskContext) -> DfResult<ArrayScan> {
+    fn pieces(&self, exec: &PiecesExec) -> DfResult<message::Pieces> {
+        let leaf = Arc::clone(exec.leaf());
+        let compression = compression_of(leaf.as_ref());
+        Ok(message::Pieces {
+            leaf: Some(PhysicalPlanNode::try_from_physical_plan(leaf, self)?),
+            compression: compression
+                .map_or_else(String::new, |compression| compression.get_variant().to_string()),
+        })
+    }
+
+    fn leaf(
+        &self,
+        pieces: &message::Pieces,
+        context: &TaskContext,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let leaf = needed(pieces.leaf.as_ref())?.try_into_physical_plan(context, self)?;
+        if pieces.compression.is_empty() {
+            return Ok(leaf);
+        }
+        let scan = needed(leaf.downcast_ref::<DataSourceExec>())?;
+        let files = needed(scan.data_source().downcast_ref::<FileScanConfig>())?.clone();
+        let files = FileScanConfigBuilder::from(files)
+            .with_file_compression_type(FileCompressionType::from_str(&pieces.compression)?);
+        Ok(DataSourceExec::from_data_source(files.build()))
+    }
+
+    fn scan(&self, scan: message::Scan, context: &TaskContext) -> DfResult<ArrayScan> {
         let invalid = |cause: prost::DecodeError| damaged().caused_by(cause);
-        let scan = message::Scan::decode(bytes).map_err(invalid)?;
         let reader = Reader::try_new(&scan.nodes, &self.registry, context, self)?;
         let axes = scan.array_shape.len();
         let lengths = [&scan.start, &scan.region_shape, &scan.chunk_shape].map(Vec::len);
@@ -146,7 +180,7 @@ impl ArrayPlans {
     }
 }
 
-impl PhysicalExtensionCodec for ArrayPlans {
+impl PhysicalExtensionCodec for PhysicalCodec {
     fn try_decode(
         &self,
         bytes: &[u8],
@@ -155,8 +189,18 @@ impl PhysicalExtensionCodec for ArrayPlans {
         _: &dyn PhysicalProtoConverterExtension,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let [input] = inputs else { return Err(damaged().into()) };
-        let scan = self.scan(bytes, context)?;
-        Ok(Arc::new(ArrayExec::new(Arc::new(scan), Arc::clone(input))))
+        let operator = message::Operator::decode(bytes);
+        let operator = operator.map_err(|cause| damaged().caused_by(cause))?;
+        Ok(match needed(operator.kind)? {
+            operator::Kind::Scan(scan) => {
+                let scan = Arc::new(self.scan(scan, context)?);
+                Arc::new(ArrayExec::new(scan, Arc::clone(input)))
+            }
+            operator::Kind::Pieces(pieces) => {
+                let leaf = self.leaf(&pieces, context)?;
+                Arc::new(PiecesExec::new(leaf, Arc::clone(input)))
+            }
+        })
     }
 
     fn try_encode(
@@ -165,12 +209,16 @@ impl PhysicalExtensionCodec for ArrayPlans {
         bytes: &mut Vec<u8>,
         _: &dyn PhysicalProtoConverterExtension,
     ) -> DfResult<()> {
-        let Some(exec) = node.downcast_ref::<ArrayExec>() else {
+        let kind = if let Some(exec) = node.downcast_ref::<ArrayExec>() {
+            operator::Kind::Scan(self.message(exec.scan())?)
+        } else if let Some(exec) = node.downcast_ref::<PiecesExec>() {
+            operator::Kind::Pieces(self.pieces(exec)?)
+        } else {
             let name = node.name();
             let message = format!("the operator {name} cannot be sent to other processes");
             return Err(Error::unsupported(message).into());
         };
-        let scan = self.message(exec.scan())?;
-        Ok(scan.encode(bytes).map_err(|cause| Error::bug("no room").caused_by(cause))?)
+        let operator = message::Operator { kind: Some(kind) };
+        Ok(operator.encode(bytes).map_err(|cause| Error::bug("no room").caused_by(cause))?)
     }
 }

@@ -10,8 +10,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::UInt64Type;
+use arrow::array::RecordBatch;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -30,6 +29,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::array_scan::{ArrayColumn, ArrayScan, Output};
 use super::compute_threads::ComputeThreads;
+use super::descriptors::runs_of;
 use super::read_box::Passing;
 use crate::array::{ChunkCache, Fetched, ReadContext, ReadCounters, Region};
 use crate::{Error, Result};
@@ -347,16 +347,9 @@ fn read_all(
 
 /// The box numbers that descriptor rows name, in windows that are pruned together.
 fn windows(descriptors: &RecordBatch) -> Result<Vec<std::ops::Range<u64>>> {
-    let column = |index: usize| {
-        let column = descriptors.column(index).as_primitive_opt::<UInt64Type>();
-        column.ok_or_else(|| Error::bug("descriptors are not u64"))
-    };
-    let (first, count) = (column(0)?, column(1)?);
-    let runs = first.values().iter().zip(count.values());
-    let windows = runs.flat_map(|(first, count)| {
-        let end = first + count;
-        (*first..end)
-            .step_by(PRUNED_TOGETHER as usize)
+    let windows = runs_of(descriptors)?.into_iter().flat_map(|run| {
+        let end = run.end;
+        run.step_by(PRUNED_TOGETHER as usize)
             .map(move |start| start..(start + PRUNED_TOGETHER).min(end))
     });
     Ok(windows.collect())

@@ -6,11 +6,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::pruning::PruningStatistics;
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
@@ -19,6 +18,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 
 use super::ArrayExec;
+use super::descriptors::descriptors;
 use super::reduce::Reduction;
 use crate::array::{ArraySource, Grid, Region, unravel};
 
@@ -176,18 +176,8 @@ impl ArrayScan {
         let boxes = self.boxes_to_read();
         let wanted = config.target_partitions() as u64 * PARTITIONS_PER_TARGET;
         let partitions = wanted.clamp(1, boxes.max(1));
-        let schema = descriptor_schema();
-        let batches = (0..partitions)
-            .map(|index| {
-                let (first, end) = (index * boxes / partitions, (index + 1) * boxes / partitions);
-                let columns: Vec<ArrayRef> = vec![
-                    Arc::new(UInt64Array::from(vec![first])),
-                    Arc::new(UInt64Array::from(vec![end - first])),
-                ];
-                Ok(vec![RecordBatch::try_new(Arc::clone(&schema), columns)?])
-            })
-            .collect::<DfResult<Vec<_>>>()?;
-        let leaf = MemorySourceConfig::try_new_exec(&batches, schema, None)?;
+        let run = |index| index * boxes / partitions..(index + 1) * boxes / partitions;
+        let leaf = descriptors((0..partitions).map(run))?;
         Ok(Arc::new(ArrayExec::new(Arc::new(self), leaf)))
     }
 
@@ -237,13 +227,6 @@ fn element_bytes(data_type: &DataType) -> usize {
         }
         other => other.primitive_width().unwrap_or(GUESS),
     }
-}
-
-fn descriptor_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("first", DataType::UInt64, false),
-        Field::new("count", DataType::UInt64, false),
-    ]))
 }
 
 /// The least and greatest index of each dimension in each of some boxes.

@@ -5,19 +5,20 @@
 
 use std::sync::Arc;
 
-use almagest_engine::codec::{ArrayPlans, ArrayTables};
-use almagest_engine::exec::ComputeThreads;
+use almagest_engine::codec::{LogicalCodec, PhysicalCodec};
+use almagest_engine::exec::{ComputeThreads, CutLeaves};
 use almagest_engine::registry::Registry;
 use almagest_engine::{Result, Session, SessionOptions};
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::optimizer::NotInSubqueryRewrite;
 use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::session_state::SessionState;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{ComposedPhysicalExtensionCodec, PhysicalExtensionCodec};
 
+use super::sendable::Sendable;
 use crate::assemble;
 
 /// Bytes of the largest message between processes: plans, task lists, batches of results.
@@ -39,7 +40,7 @@ impl Assembly {
     /// The codec of logical plans.
     pub fn logical_codec(&self) -> Arc<dyn LogicalExtensionCodec> {
         let others = Arc::new(BallistaLogicalExtensionCodec::default());
-        Arc::new(ArrayTables::new(self.registry.clone(), others))
+        Arc::new(LogicalCodec::new(self.registry.clone(), others))
     }
 
     /// The codec of physical plans. An operator is written with the place of its codec in this
@@ -47,7 +48,7 @@ impl Assembly {
     pub fn physical_codec(&self) -> Arc<dyn PhysicalExtensionCodec> {
         Arc::new(ComposedPhysicalExtensionCodec::new(vec![
             Arc::new(BallistaPhysicalExtensionCodec::default()),
-            Arc::new(ArrayPlans::new(self.registry.clone())),
+            Arc::new(PhysicalCodec::new(self.registry.clone())),
         ]))
     }
 
@@ -91,6 +92,10 @@ impl Assembly {
     /// # Errors
     /// Those of making a session.
     pub fn state(&self, settings: SessionConfig) -> Result<SessionState> {
-        Ok(self.session(settings, SessionOptions::default())?.context().state())
+        let state = self.session(settings, SessionOptions::default())?.context().state();
+        let builder = SessionStateBuilder::new_from_existing(state)
+            .with_physical_optimizer_rule(Arc::new(CutLeaves))
+            .with_physical_optimizer_rule(Arc::new(Sendable::new(self.physical_codec())));
+        Ok(builder.build())
     }
 }

@@ -12,7 +12,9 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 
 use super::Address;
 use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
-use super::scheduler::HEARTBEAT_SECONDS;
+
+/// How often an executor says that it lives, if nothing else is asked for.
+pub const HEARTBEAT_SECONDS: u64 = 5;
 
 /// What an executor may use, and where it belongs.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct ExecutorOptions {
     pub memory_bytes_max: Option<usize>,
     /// The folder for spilled and shuffled data.
     pub work_dir: PathBuf,
+    /// How often it says that it lives.
+    pub heartbeat_seconds: u64,
     /// How long to wait for the scheduler.
     pub connect_seconds: u16,
 }
@@ -59,7 +63,7 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<()> {
         vcores: options.cores,
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
         work_dir: Some(folder.path().display().to_string()),
-        executor_heartbeat_interval_seconds: HEARTBEAT_SECONDS,
+        executor_heartbeat_interval_seconds: options.heartbeat_seconds,
         grpc_max_decoding_message_size: MESSAGE_BYTES_MAX,
         grpc_max_encoding_message_size: MESSAGE_BYTES_MAX,
         memory_pool_size: options.memory_bytes_max.map(|bytes| bytes as u64),

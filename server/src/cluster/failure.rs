@@ -23,6 +23,8 @@ pub fn error_of(text: &str) -> Error {
 
 /// A text without what Ballista's debug output adds to it.
 fn plain(message: &str) -> String {
+    // DataFusion shows the operator that could not be written
+    let message = message.split("]. Plan: ").next().unwrap_or(message);
     let unquoted = message.replace("\\n", "\n").replace("\\\"", "\"").replace("\\'", "'");
     let mut rest = unquoted.trim();
     // quotes and brackets that were opened before the message began

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use almagest_engine::{Error, Result};
 use tokio::process::{Child, Command};
 
-use super::{Address, Scheduler, SchedulerOptions};
+use super::{Address, Scheduler, SchedulerOptions, Watcher};
 
 /// How long executors may take to start.
 const START_LONGEST: Duration = Duration::from_secs(60);
@@ -29,6 +29,8 @@ pub struct LocalOptions {
     pub memory_bytes_max: Option<usize>,
     /// The folder for spilled and shuffled data; the system's for temporary files if absent.
     pub work_dir: Option<PathBuf>,
+    /// How often an executor says that it lives.
+    pub heartbeat_seconds: u64,
     /// The scheduler; its port is a free one if 0.
     pub scheduler: SchedulerOptions,
 }
@@ -37,6 +39,7 @@ pub struct LocalOptions {
 #[derive(Debug)]
 pub struct LocalCluster {
     address: Address,
+    watcher: Watcher,
     executors: Vec<Child>,
 }
 
@@ -52,9 +55,9 @@ impl LocalCluster {
         tokio::spawn(scheduler.run());
         let executors = (0..options.executors).map(|_| spawn(options, &address));
         let executors = executors.collect::<Result<_>>()?;
-        let mut cluster = Self { address, executors };
+        let mut cluster = Self { address, watcher, executors };
         let started = Instant::now();
-        while watcher.executor_count().await < options.executors {
+        while cluster.watcher.executors().await.len() < options.executors {
             cluster.check()?;
             if started.elapsed() > START_LONGEST {
                 return Err(Error::unreachable(format!(
@@ -72,9 +75,23 @@ impl LocalCluster {
         &self.address
     }
 
+    /// Looks at the scheduler.
+    pub fn watcher(&self) -> &Watcher {
+        &self.watcher
+    }
+
     /// The process ids of the executors that were started.
-    pub fn executor_ids(&self) -> Vec<Option<u32>> {
+    pub fn process_ids(&self) -> Vec<Option<u32>> {
         self.executors.iter().map(Child::id).collect()
+    }
+
+    /// Starts one more executor, which takes tasks once it is known to the scheduler.
+    ///
+    /// # Errors
+    /// `Unreachable` if the process does not start.
+    pub fn add_executor(&mut self, options: &LocalOptions) -> Result<()> {
+        self.executors.push(spawn(options, &self.address)?);
+        Ok(())
     }
 
     /// Whether all executors still run.
@@ -95,11 +112,11 @@ fn spawn(options: &LocalOptions, scheduler: &Address) -> Result<Child> {
     command
         .args(["executor", "--quiet", "--until-input-ends", "--scheduler", &scheduler.url()])
         .args(["--cores", &options.cores.to_string()])
+        .args(["--heartbeat", &options.heartbeat_seconds.to_string()])
         .arg("--work-dir")
         .arg(work_dir)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .kill_on_drop(true);
+        .stdout(Stdio::null());
     if let Some(bytes) = options.memory_bytes_max {
         let share = bytes / options.executors.max(1);
         command.args(["--memory-limit", &share.to_string()]);

@@ -6,17 +6,23 @@
 
 use std::sync::Arc;
 
+use almagest_engine::catalog::projected;
+use almagest_engine::files::keep_globs;
 use almagest_engine::rewrite::refuse_calls;
 use almagest_engine::{Error, Result};
 use async_trait::async_trait;
 use ballista_core::planner::scans_only_information_schema;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::listing::ListingTable;
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::dml::CopyTo;
-use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, LogicalPlanBuilder, TableType};
+use datafusion::logical_expr::{
+    Analyze, DmlStatement, Explain, Expr, LogicalPlan, LogicalPlanBuilder, TableType,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion_proto::logical_plan::{AsLogicalPlan, LogicalExtensionCodec};
@@ -40,7 +46,9 @@ impl ClusterPlanner {
 
     fn query(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<ClusterQuery>> {
         refuse_calls(plan)?;
-        let message = LogicalPlanNode::try_from_logical_plan(plan, self.codec.as_ref());
+        refuse_json_arrays(plan)?;
+        let plan = keep_globs(plan.clone())?;
+        let message = LogicalPlanNode::try_from_logical_plan(&plan, self.codec.as_ref());
         let message = message.map_err(|cause| {
             let error = Error::from(cause);
             let message = format!("the cluster cannot run this: {}", error.message());
@@ -50,6 +58,39 @@ impl ClusterPlanner {
         message.try_encode(&mut bytes)?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         Ok(Arc::new(ClusterQuery::new(self.scheduler.clone(), bytes, schema, session.session_id())))
+    }
+
+    /// A statement that writes, or an EXPLAIN of one, over rows from the cluster.
+    fn writing_here(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> DfResult<Option<LogicalPlan>> {
+        Ok(match plan {
+            LogicalPlan::Copy(copy) => {
+                let input = Arc::new(self.rows_of(&copy.input, session)?);
+                Some(LogicalPlan::Copy(CopyTo { input, ..copy.clone() }))
+            }
+            LogicalPlan::Dml(dml) => {
+                let input = Arc::new(self.rows_of(&dml.input, session)?);
+                Some(LogicalPlan::Dml(DmlStatement { input, ..dml.clone() }))
+            }
+            LogicalPlan::Explain(explain) => {
+                let inner = self.writing_here(&explain.plan, session)?;
+                inner.map(|plan| {
+                    let plan = Arc::new(plan);
+                    LogicalPlan::Explain(Explain { plan, ..explain.clone() })
+                })
+            }
+            LogicalPlan::Analyze(analyze) => {
+                let inner = self.writing_here(&analyze.input, session)?;
+                inner.map(|input| {
+                    let input = Arc::new(input);
+                    LogicalPlan::Analyze(Analyze { input, ..analyze.clone() })
+                })
+            }
+            _ => None,
+        })
     }
 
     /// A table whose rows are those that the cluster gives for `plan`.
@@ -76,18 +117,9 @@ impl QueryPlanner for ClusterPlanner {
         if !reads_tables(plan)? || scans_only_information_schema(plan)? {
             return here.create_physical_plan(plan, session).await;
         }
-        match plan {
-            LogicalPlan::Copy(copy) => {
-                let input = Arc::new(self.rows_of(&copy.input, session)?);
-                let plan = LogicalPlan::Copy(CopyTo { input, ..copy.clone() });
-                here.create_physical_plan(&plan, session).await
-            }
-            LogicalPlan::Dml(dml) => {
-                let input = Arc::new(self.rows_of(&dml.input, session)?);
-                let plan = LogicalPlan::Dml(DmlStatement { input, ..dml.clone() });
-                here.create_physical_plan(&plan, session).await
-            }
-            _ => Ok(self.query(plan, session)?),
+        match self.writing_here(plan, session)? {
+            Some(plan) => here.create_physical_plan(&plan, session).await,
+            None => Ok(self.query(plan, session)?),
         }
     }
 }
@@ -100,6 +132,27 @@ fn reads_tables(plan: &LogicalPlan) -> DfResult<bool> {
         Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(reads)
+}
+
+/// Refuses files that hold one JSON array: DataFusion's messages do not say so, and executors would
+/// look for a record in each line.
+fn refuse_json_arrays(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };
+        let table = source_as_provider(&scan.source)?;
+        let format = table.downcast_ref::<ListingTable>().map(|table| &table.options().format);
+        let json = format.and_then(|format| format.downcast_ref::<JsonFormat>());
+        if json.is_some_and(|json| !json.options().newline_delimited) {
+            return Err(Error::unsupported(format!(
+                "a cluster reads JSON files with a record in each line, and those of {} hold one \
+                 array; write them anew, in one process, with COPY {} TO 'folder/' STORED AS JSON",
+                scan.table_name, scan.table_name
+            ))
+            .into());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
 }
 
 /// The rows of a query, as a table of this session.
@@ -125,17 +178,6 @@ impl TableProvider for ClusterRows {
         _: &[Expr],
         _: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        use datafusion::physical_expr::expressions::Column;
-        use datafusion::physical_plan::projection::ProjectionExec;
-        let query = Arc::clone(&self.query) as Arc<dyn ExecutionPlan>;
-        let Some(projection) = projection else { return Ok(query) };
-        let schema = self.query.schema();
-        let columns = projection.iter().map(|index| {
-            let name = schema.field(*index).name();
-            let column: Arc<dyn datafusion::physical_plan::PhysicalExpr> =
-                Arc::new(Column::new(name, *index));
-            (column, name.clone())
-        });
-        Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), query)?))
+        projected(Arc::clone(&self.query) as _, projection.map(Vec::as_slice))
     }
 }

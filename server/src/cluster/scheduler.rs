@@ -12,11 +12,9 @@ use ballista_scheduler::scheduler_server::SchedulerServer;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tokio::net::TcpListener;
 
-use super::Address;
 use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
+use super::{Address, Watcher};
 
-/// How often an executor says that it lives.
-pub const HEARTBEAT_SECONDS: u64 = 5;
 /// How long one may be silent before its tasks go to others: above the pauses of a busy one.
 const SILENCE_SECONDS: u64 = 30;
 
@@ -38,20 +36,6 @@ impl Default for SchedulerOptions {
             port: super::address::SCHEDULER_PORT,
             executor_timeout_seconds: SILENCE_SECONDS,
         }
-    }
-}
-
-/// Looks at a running scheduler of this process.
-#[derive(Clone)]
-pub struct Watcher {
-    server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
-}
-
-impl Watcher {
-    /// How many executors can take tasks.
-    pub async fn executor_count(&self) -> usize {
-        let executors = self.server.state.executor_manager.get_executors_state().await;
-        executors.map_or(0, |executors| executors.len())
     }
 }
 
@@ -110,7 +94,7 @@ impl Scheduler {
 
     /// Sees which executors there are.
     pub fn watcher(&self) -> Watcher {
-        Watcher { server: self.server.clone() }
+        Watcher::new(self.server.clone())
     }
 
     /// Serves until the process ends.

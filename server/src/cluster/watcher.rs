@@ -1,0 +1,75 @@
+//! What a scheduler of this process knows: its executors, and how far its queries are.
+
+use ballista_core::serde::protobuf::task_status::Status;
+use ballista_scheduler::scheduler_server::SchedulerServer;
+use ballista_scheduler::state::execution_stage::ExecutionStage;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+
+/// Looks at a scheduler.
+#[derive(Clone)]
+pub struct Watcher {
+    server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
+}
+
+/// A stage of a query that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningStage {
+    /// The query.
+    pub job_id: String,
+    /// The stage, numbered within the query.
+    pub stage_id: usize,
+    /// The executors of tasks that run.
+    pub running_on: Vec<String>,
+    /// The executors of tasks that are done.
+    pub done_on: Vec<String>,
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+impl Watcher {
+    pub(super) fn new(server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>) -> Self {
+        Self { server }
+    }
+
+    /// The names of the executors that can take tasks.
+    pub async fn executors(&self) -> Vec<String> {
+        let executors = self.server.state.executor_manager.get_executors_state().await;
+        let executors = executors.unwrap_or_default().into_iter();
+        executors.map(|(executor, ..)| executor.id).collect()
+    }
+
+    /// The stages that run.
+    pub async fn running_stages(&self) -> Vec<RunningStage> {
+        let mut found = vec![];
+        for (job_id, job) in self.server.state.task_manager.get_running_job_cache().iter() {
+            let graph = job.execution_graph.read().await;
+            for (stage_id, stage) in graph.stages() {
+                let ExecutionStage::Running(stage) = stage else { continue };
+                let (mut running_on, mut done_on) = (vec![], vec![]);
+                for task in &stage.task_infos {
+                    match &task.task_status {
+                        Status::Running(task) => running_on.push(task.executor_id.clone()),
+                        Status::Successful(task) => done_on.push(task.executor_id.clone()),
+                        Status::Failed(_) => {}
+                    }
+                }
+                found.push(RunningStage {
+                    job_id: job_id.to_string(),
+                    stage_id: *stage_id,
+                    running_on,
+                    done_on,
+                });
+            }
+        }
+        found
+    }
+
+    /// How many queries are not done.
+    pub fn query_count(&self) -> usize {
+        self.server.state.task_manager.running_job_number()
+    }
+}
