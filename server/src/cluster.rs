@@ -8,6 +8,7 @@
 
 mod address;
 mod assembly;
+mod careful_state;
 mod executor;
 mod failure;
 mod local;

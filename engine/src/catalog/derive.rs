@@ -82,7 +82,7 @@ impl ArrayTable {
         let physical = physical_expr(expr, &named)?;
         let columns = self.columns_of([&physical])?;
         let expr = reassign_expr_columns(physical, &columns.schema)?;
-        Ok(Recipe::Expression { expr, columns }.array()?)
+        Recipe::Expression { expr, columns }.array()
     }
 
     /// The columns that expressions read.

@@ -21,6 +21,7 @@ pub struct Provider {
 pub mod provider {
     use super::*;
 
+    #[allow(clippy::large_enum_variant)] // made once for each table of a plan
     #[derive(Clone, PartialEq, Oneof)]
     pub enum Kind {
         #[prost(message, tag = "2")]

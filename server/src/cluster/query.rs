@@ -43,6 +43,13 @@ const POLL_LONGEST: Duration = Duration::from_millis(50);
 /// How long a scheduler may not know a query that it accepted.
 const UNKNOWN_LONGEST: Duration = Duration::from_secs(5);
 
+/// How often a query is begun if executors are lost.
+const ATTEMPTS: usize = 4;
+/// What Ballista says of a query that was cancelled. No session waits for one that it cancels itself.
+const CANCELLED: &str = "Cancelled";
+/// How long tasks of a cancelled query may still write.
+const STRAGGLERS: Duration = Duration::from_secs(1);
+
 type Client = SchedulerGrpcClient<Channel>;
 
 /// The operator that gives the answer of a query on the cluster.
@@ -111,7 +118,7 @@ impl ExecutionPlan for ClusterQuery {
             operation_id: String::new(),
         };
         let answer = answer(self.scheduler.clone(), query);
-        let answer = stream::once(async move { Ok::<_, Error>(answer.await?) }).try_flatten();
+        let answer = stream::once(answer).try_flatten();
         let answer = answer.map_err(Into::into);
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), answer)))
     }
@@ -121,13 +128,27 @@ async fn answer(
     scheduler: Address,
     query: ExecuteQueryParams,
 ) -> Result<impl stream::Stream<Item = Result<arrow::array::RecordBatch>>> {
-    let mut running = Running::submit(scheduler, query).await?;
-    let done = running.wait().await?;
+    let (running, done) = done(scheduler, query).await?;
     let partitions = stream::iter(done.partition_location).then(fetched).try_flatten();
     Ok(partitions.inspect(move |_| {
         // held until the last partition was read, or nobody reads any more
         let _ = &running;
     }))
+}
+
+/// Runs a query, and anew if executors are lost meanwhile: nothing was given to anybody before.
+async fn done(scheduler: Address, query: ExecuteQueryParams) -> Result<(Running, SuccessfulJob)> {
+    for _ in 0..ATTEMPTS {
+        let mut running = Running::submit(scheduler.clone(), query.clone()).await?;
+        if let Some(done) = running.wait().await? {
+            return Ok((running, done));
+        }
+        log::warn!("executors were lost; the query is begun anew");
+    }
+    Err(Error::unreachable(format!(
+        "executors were lost each of {ATTEMPTS} times that the query ran; run it again when the \
+         cluster is steady, or on fewer executors"
+    )))
 }
 
 /// A query that the scheduler has accepted. Dropped, it is cancelled or cleaned up.
@@ -165,7 +186,8 @@ impl Running {
         }
     }
 
-    async fn wait(&mut self) -> Result<SuccessfulJob> {
+    /// The end of the query; `None` if the scheduler cancelled it to be begun anew.
+    async fn wait(&mut self) -> Result<Option<SuccessfulJob>> {
         let mut pause = POLL_FIRST;
         let mut known = Instant::now();
         loop {
@@ -177,10 +199,13 @@ impl Running {
             match status.into_inner().status.and_then(|status| status.status) {
                 Some(job_status::Status::Successful(done)) => {
                     self.is_done = true;
-                    return Ok(done);
+                    return Ok(Some(done));
                 }
                 Some(job_status::Status::Failed(failed)) => {
                     self.is_done = true;
+                    if failed.error == CANCELLED {
+                        return Ok(None);
+                    }
                     return Err(error_of(&failed.error));
                 }
                 Some(job_status::Status::Queued(_) | job_status::Status::Running(_)) => {
@@ -202,13 +227,15 @@ impl Drop for Running {
         let is_done = self.is_done;
         // Nobody waits for the outcome: the scheduler also cleans up after a while.
         runtime.spawn(async move {
-            if is_done {
-                let _ = client
-                    .clean_job_data(CleanJobDataParams { job_id, remove_stage_ids: vec![] })
-                    .await;
-            } else {
-                let _ = client.cancel_job(CancelJobParams { job_id }).await;
+            if !is_done {
+                let cancelled = CancelJobParams { job_id: job_id.clone() };
+                let _ = client.cancel_job(cancelled).await;
+                // a task that was just ending may still have written something
+                tokio::time::sleep(STRAGGLERS).await;
             }
+            let _ = client
+                .clean_job_data(CleanJobDataParams { job_id, remove_stage_ids: vec![] })
+                .await;
         });
     }
 }

@@ -5,14 +5,20 @@ use std::sync::Arc;
 
 use almagest_engine::{Error, Result};
 use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::{ConfigProducer, JobId};
+use ballista_scheduler::SessionBuilder;
 use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::cluster::memory::InMemoryJobState;
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
 use ballista_scheduler::scheduler_server::SchedulerServer;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
+use super::careful_state::CarefulState;
 use super::{Address, Watcher};
 
 /// How long one may be silent before its tasks go to others: above the pauses of a busy one.
@@ -44,6 +50,7 @@ pub struct Scheduler {
     listener: TcpListener,
     server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
     address: Address,
+    broken: mpsc::UnboundedReceiver<JobId>,
 }
 
 impl Scheduler {
@@ -62,6 +69,8 @@ impl Scheduler {
 
         let assembly = Assembly::new(1);
         let (settings, sessions) = (assembly.clone(), assembly.clone());
+        let make_settings: ConfigProducer = Arc::new(move || settings.settings());
+        let make_session: SessionBuilder = Arc::new(move |settings| Ok(sessions.state(settings)?));
         let config = Arc::new(SchedulerConfig {
             bind_host: options.bind.to_string(),
             external_host: address.host.clone(),
@@ -73,8 +82,8 @@ impl Scheduler {
             grpc_server_max_decoding_message_size: MESSAGE_BYTES_MAX,
             grpc_server_max_encoding_message_size: MESSAGE_BYTES_MAX,
             grpc_client_max_message_size: MESSAGE_BYTES_MAX,
-            override_config_producer: Some(Arc::new(move || settings.settings())),
-            override_session_builder: Some(Arc::new(move |settings| Ok(sessions.state(settings)?))),
+            override_config_producer: Some(Arc::clone(&make_settings)),
+            override_session_builder: Some(Arc::clone(&make_session)),
             override_logical_codec: Some(assembly.logical_codec()),
             override_physical_codec: Some(assembly.physical_codec()),
             ..SchedulerConfig::default()
@@ -82,9 +91,12 @@ impl Scheduler {
         let not_started = |cause: ballista_core::error::BallistaError| {
             Error::bug("the scheduler did not start").caused_by(cause)
         };
-        let cluster = BallistaCluster::new_from_config(&config).await.map_err(not_started)?;
+        let jobs = InMemoryJobState::new(config.scheduler_id.clone(), make_session, make_settings);
+        let (tell_broken, broken) = mpsc::unbounded_channel();
+        let state = Arc::new(CarefulState::new(tell_broken));
+        let cluster = BallistaCluster::new(state, Arc::new(jobs));
         let server = create_scheduler(cluster, config).await.map_err(not_started)?;
-        Ok(Self { listener, server, address })
+        Ok(Self { listener, server, address, broken })
     }
 
     /// Where it listens.
@@ -102,7 +114,19 @@ impl Scheduler {
     /// # Errors
     /// `Unreachable` if the network fails.
     pub async fn run(self) -> Result<()> {
+        let _cancelling = SpawnedTask::spawn(cancel(self.server.clone(), self.broken));
         let served = start_grpc_service_with_listener(self.listener, self.server).await;
         served.map_err(|cause| Error::unreachable("the scheduler stopped").caused_by(cause))
+    }
+}
+
+/// Cancels the queries that must begin anew.
+async fn cancel(
+    server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
+    mut broken: mpsc::UnboundedReceiver<JobId>,
+) {
+    while let Some(job_id) = broken.recv().await {
+        // one that has ended meanwhile needs nothing
+        let _ = server.cancel_job(job_id).await;
     }
 }
