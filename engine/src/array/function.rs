@@ -68,14 +68,24 @@ impl Derived {
         Ok(Arc::new(Self { function, inputs, meta }))
     }
 
-    /// For each input what is read of it: how the window lies in it.
+    /// For each input what is read of it: how the window lies in it. A window that is too large is
+    /// refused before it is laid out.
     fn placed(
         &self,
         region: &Region,
-    ) -> impl Iterator<Item = (&Arc<dyn ArraySource>, super::Placed)> {
-        self.inputs.iter().enumerate().map(|(number, input)| {
+    ) -> impl Iterator<Item = Result<(&Arc<dyn ArraySource>, super::Placed)>> {
+        self.inputs.iter().enumerate().map(move |(number, input)| {
             let meta = input.meta();
-            (input, self.function.footprint(region, number, meta).in_array(&meta.shape))
+            let window = self.function.footprint(region, number, meta);
+            let count = window.element_count();
+            if count > WINDOW_ELEMENTS_MAX {
+                return Err(Error::exhausted(format!(
+                    "{} needs {count} elements at once for the box {region}; at most \
+                     {WINDOW_ELEMENTS_MAX} are held: use a smaller window, or downsample first",
+                    self.function
+                )));
+            }
+            Ok((input, window.in_array(&meta.shape)))
         })
     }
 }
@@ -117,31 +127,31 @@ impl ArraySource for Derived {
         })
     }
 
+    /// A window that is too large to be read counts as more; reading it says why.
     fn reads_more_than(&self, region: &Region) -> bool {
-        self.placed(region).any(|(input, placed)| {
+        self.placed(region).any(|placed| {
+            let Ok((input, placed)) = placed else { return true };
             let regions = placed.regions();
             regions.len() != 1 || regions[0] != *region || input.reads_more_than(&regions[0])
         })
     }
 
+    /// Without the windows that are too large: these are never read.
     fn working_bytes(&self, region: &Region) -> u64 {
         let width = self.meta.data_type.primitive_width().unwrap_or(16) as u64;
-        let inputs = self.placed(region).map(|(input, placed)| {
+        let inputs = self.placed(region).flatten().map(|(input, placed)| {
             placed.regions().iter().map(|part| input.working_bytes(part)).sum::<u64>()
         });
         region.element_count() * width + inputs.sum::<u64>()
     }
 
     async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {
-        let wanted: Vec<_> = self
-            .placed(region)
-            .flat_map(|(input, placed)| {
-                placed.regions().into_iter().map(move |part| (Arc::clone(input), part))
-            })
-            .collect();
-        let mut parts = Vec::with_capacity(wanted.len());
-        for (input, part) in wanted {
-            parts.push(context.fetch(&input, &part).await?);
+        let placed: Vec<_> = self.placed(region).collect::<Result<_>>()?;
+        let mut parts = vec![];
+        for (input, placed) in placed {
+            for part in placed.regions() {
+                parts.push(context.fetch(input, &part).await?);
+            }
         }
         Ok(Fetched { parts, ..Fetched::default() })
     }
@@ -149,15 +159,8 @@ impl ArraySource for Derived {
     fn decode(&self, region: &Region, fetched: Fetched, context: &ReadContext) -> Result<Block> {
         let mut fetched = fetched.parts.into_iter();
         let mut windows = Vec::with_capacity(self.inputs.len());
-        for (input, placed) in self.placed(region) {
-            if placed.element_count() > WINDOW_ELEMENTS_MAX {
-                return Err(Error::exhausted(format!(
-                    "{} needs {} elements at once for the box {region}; at most \
-                     {WINDOW_ELEMENTS_MAX} are held: use a smaller window, or downsample first",
-                    self.function,
-                    placed.element_count()
-                )));
-            }
+        for placed in self.placed(region) {
+            let (input, placed) = placed?;
             let mut blocks = vec![];
             for part in placed.regions() {
                 blocks.push(context.read(input, &part, fetched.next().unwrap_or_default())?);

@@ -47,7 +47,14 @@ impl Window {
         self.axes.iter().map(|(range, _)| (range.end - range.start).max(0) as usize).collect()
     }
 
-    /// How the window lies in an array of `shape`.
+    /// How many elements the window has, those beyond the array's ends too.
+    pub fn element_count(&self) -> u64 {
+        let lengths =
+            self.axes.iter().map(|(range, _)| range.end.saturating_sub(range.start).max(0));
+        lengths.fold(1, |all, length| all.saturating_mul(length as u64))
+    }
+
+    /// How the window lies in an array of `shape`. Takes memory for each index of each axis.
     pub fn in_array(&self, shape: &[u64]) -> Placed {
         Placed {
             axes: self
@@ -116,11 +123,6 @@ impl PlacedAxis {
 }
 
 impl Placed {
-    /// How many elements the window has, those beyond the array's ends too.
-    pub fn element_count(&self) -> u64 {
-        self.axes.iter().fold(1, |all, axis| all.saturating_mul(axis.length as u64))
-    }
-
     /// The regions to read, in the order in which [`Placed::gather`] takes their blocks.
     pub fn regions(&self) -> Vec<Region> {
         let counts: Vec<u64> = self.axes.iter().map(|axis| axis.spans.len() as u64).collect();
