@@ -10,6 +10,7 @@ mod pieces_exec;
 pub mod progress;
 mod read_box;
 pub mod reduce;
+mod uniform;
 
 pub use array_exec::ArrayExec;
 pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_of};

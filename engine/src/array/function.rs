@@ -38,6 +38,12 @@ pub trait ArrayFunction: fmt::Debug + fmt::Display + Send + Sync {
         cut_shape
     }
 
+    /// Whether all elements of `region`, which has some, are one value whatever the inputs hold.
+    fn is_uniform(&self, region: &Region) -> bool {
+        let _ = region;
+        false
+    }
+
     /// The elements of `region`, row-major, from the windows that [`ArrayFunction::footprint`]
     /// named, row-major each. The same bits come out however the output is cut into regions.
     ///
@@ -117,6 +123,10 @@ impl ArraySource for Derived {
 
     fn is_remote(&self) -> bool {
         self.inputs.iter().any(|input| input.is_remote())
+    }
+
+    fn is_uniform(&self, region: &Region) -> bool {
+        self.function.is_uniform(region)
     }
 
     fn cut_shape(&self) -> Option<Vec<u64>> {

@@ -154,6 +154,13 @@ pub trait ArraySource: Any + Debug + Send + Sync {
         false
     }
 
+    /// Whether all elements of `region`, which has some, are known to be one value, so that reading
+    /// one of them is enough.
+    fn is_uniform(&self, region: &Region) -> bool {
+        let _ = region;
+        false
+    }
+
     /// Boxes, numbered from the array's start, that are computed whole however small a part of one
     /// is asked for; the array is best read in such boxes.
     fn cut_shape(&self) -> Option<Vec<u64>> {

@@ -31,6 +31,7 @@ use super::array_scan::{ArrayColumn, ArrayScan, Output};
 use super::compute_threads::ComputeThreads;
 use super::descriptors::runs_of;
 use super::read_box::Passing;
+use super::uniform::what_is_read;
 use crate::array::{ChunkCache, Fetched, ReadContext, ReadCounters, Region};
 use crate::{Error, Result};
 
@@ -389,7 +390,7 @@ impl Reader {
         let context = ReadContext::new(self.cache.clone(), Arc::clone(&self.runtime));
         let mut fetched = vec![];
         for (_, source) in self.scan.reading_order(&region).collect::<Vec<_>>() {
-            fetched.push(context.fetch(source, &region).await?);
+            fetched.push(context.fetch(source, &what_is_read(source.as_ref(), &region)).await?);
         }
         Ok(Some(Fetching { region, passing, fetched, context }))
     }

@@ -72,7 +72,7 @@ impl Inputs {
 }
 
 /// A condition on elements.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Predicate {
     /// The condition, over `inputs`.
     pub expr: Arc<dyn PhysicalExpr>,

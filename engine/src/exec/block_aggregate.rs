@@ -156,6 +156,10 @@ impl ArrayFunction for BlockAggregate {
         Some(lengths.collect())
     }
 
+    fn is_uniform(&self, region: &Region) -> bool {
+        GroupGrid::new(&self.keys, region).group_count() == 1
+    }
+
     fn compute(&self, region: &Region, inputs: &[ArrayRef]) -> Result<ArrayRef> {
         let blocks = self.blocks(region);
         let grid = GroupGrid::new(&self.keys, &blocks);

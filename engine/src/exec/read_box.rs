@@ -12,11 +12,13 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, filter};
 use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::expressions::Column;
 
 use super::array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
 use super::reduce::{BoxStates, true_rows};
+use super::uniform::{Uniform, what_is_read};
 use crate::array::{ArraySource, Fetched, ReadContext, Region, dimension_values};
 use crate::{Error, Result};
 
@@ -83,20 +85,33 @@ impl ArrayScan {
         context: &ReadContext,
     ) -> DfResult<Vec<RecordBatch>> {
         let mut blocks: Vec<Option<ArrayRef>> = vec![None; self.columns.len()];
+        let mut uniform = Uniform::default();
         for ((index, source), fetched) in self.reading_order(region).zip(fetched) {
-            let block = context.read(source, region, fetched)?;
-            blocks[index] = Some(Arc::clone(block.values()));
+            let part = what_is_read(source.as_ref(), region);
+            let block = context.read(source, &part, fetched)?;
+            if part == *region {
+                blocks[index] = Some(Arc::clone(block.values()));
+            } else {
+                uniform.add(index, ScalarValue::try_from_array(block.values(), 0)?);
+            }
         }
-        let mut sink = match &self.output {
-            Output::Rows(columns) => Sink::Rows { columns, batches: vec![] },
-            Output::States(reduction, inputs) => Sink::States(BoxStates::try_new(
-                reduction,
-                Arc::clone(&self.schema),
-                &inputs.schema,
-                region,
-                !self.is_unfiltered(),
-            )?),
+        let filter = self.value_filter.as_ref().map(|filter| uniform.in_predicate(filter));
+        let filter = filter.transpose()?;
+        let reduction = match &self.output {
+            Output::Rows(_) => None,
+            Output::States(reduction, inputs) => Some(uniform.in_reduction(reduction, inputs)?),
         };
+        let sink = match (&self.output, &reduction) {
+            (Output::Rows(columns), _) => Sink::Rows { columns, batches: vec![] },
+            (_, None) => return Err(Error::bug("a scan of states without states").into()),
+            (_, Some((reduction, inputs))) => {
+                let (schema, filtered) = (Arc::clone(&self.schema), !self.is_unfiltered());
+                let states =
+                    BoxStates::try_new(reduction, schema, &inputs.schema, region, filtered)?;
+                Sink::States(states, inputs)
+            }
+        };
+        let mut work = BoxWork { filter: filter.as_deref(), uniform: &uniform, sink };
         let whole = self.is_whole_box(passing);
         let slab_elements = if whole { region.element_count() } else { SLAB_ELEMENTS };
         let mut at = 0;
@@ -109,10 +124,10 @@ impl ArrayScan {
                 _ => None,
             };
             at += len;
-            self.add_slab(&mut sink, &slab, &parts, by_dimensions)?;
+            self.add_slab(&mut work, &slab, &parts, by_dimensions)?;
         }
-        match sink {
-            Sink::States(states) => Ok(vec![states.finish()?]),
+        match work.sink {
+            Sink::States(states, _) => Ok(vec![states.finish()?]),
             Sink::Rows { batches, .. } => Ok(self.cut(batches, rows_max)?),
         }
     }
@@ -134,13 +149,13 @@ impl ArrayScan {
 
     fn add_slab(
         &self,
-        sink: &mut Sink,
+        work: &mut BoxWork,
         slab: &Region,
         parts: &[Option<ArrayRef>],
         by_dimensions: Option<BooleanBuffer>,
     ) -> DfResult<()> {
         let mut mask = by_dimensions;
-        if let Some(predicate) = &self.value_filter {
+        if let Some(predicate) = work.filter {
             let rows = self.rows(&predicate.inputs, slab, parts)?;
             let passed = evaluate(predicate, &rows)?;
             mask = Some(match mask {
@@ -153,16 +168,13 @@ impl ArrayScan {
         {
             mask = None;
         }
-        match sink {
-            Sink::States(states) => {
-                let Output::States(_, inputs) = &self.output else {
-                    return Err(Error::bug("states of a scan of rows").into());
-                };
+        match &mut work.sink {
+            Sink::States(states, inputs) => {
                 let rows = self.rows(inputs, slab, parts)?;
                 states.add(slab, &rows, mask.as_ref())
             }
             Sink::Rows { columns, batches } => {
-                batches.push(self.output_rows(slab, parts, columns, mask)?);
+                batches.push(self.output_rows(slab, parts, work.uniform, columns, mask)?);
                 Ok(())
             }
         }
@@ -187,12 +199,16 @@ impl ArrayScan {
         &self,
         slab: &Region,
         parts: &[Option<ArrayRef>],
+        uniform: &Uniform,
         columns: &[usize],
         mask: Option<BooleanBuffer>,
     ) -> DfResult<RecordBatch> {
         let count = mask.as_ref().map_or(slab.element_count() as usize, |m| m.count_set_bits());
         let mask = mask.map(|bits| BooleanArray::new(bits, None));
         let columns = columns.iter().map(|index| {
+            if let Some(value) = uniform.value(*index) {
+                return value.to_array_of_size(count);
+            }
             Ok(match (&self.columns[*index], &mask) {
                 (ArrayColumn::Dimension(axis), None) => dimension_values(slab, *axis),
                 (ArrayColumn::Dimension(axis), Some(mask)) => {
@@ -224,9 +240,16 @@ impl ArrayScan {
     }
 }
 
+/// What is made of the slabs of a box.
+struct BoxWork<'a> {
+    filter: Option<&'a Predicate>,
+    uniform: &'a Uniform,
+    sink: Sink<'a>,
+}
+
 enum Sink<'a> {
     Rows { columns: &'a [usize], batches: Vec<RecordBatch> },
-    States(BoxStates<'a>),
+    States(BoxStates<'a>, &'a Inputs),
 }
 
 fn evaluate(predicate: &Predicate, rows: &RecordBatch) -> DfResult<BooleanBuffer> {

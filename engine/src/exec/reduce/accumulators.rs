@@ -17,7 +17,7 @@ use arrow::datatypes::{
 };
 
 use super::groups::{Run, Walk};
-use super::kernels::{Element, better, combine_moments, extreme, moments, sum_of};
+use super::kernels::{Element, better, combine_moments, extreme, moments, sum_of, vectorised};
 use crate::{Error, Result};
 
 /// What is kept of the values of a group.
@@ -178,6 +178,7 @@ trait Numbers<T: Element> {
     /// Adds one value to each of neighbouring groups.
     fn add_row(&mut self, group: usize, values: &[T]);
     /// Adds rows of equal length, the first value of each to `group`.
+    #[inline(always)]
     fn add_rows(&mut self, group: usize, rows: &[&[T]]) {
         rows.iter().for_each(|row| self.add_row(group, row));
     }
@@ -198,35 +199,54 @@ where
     let values = values.ok_or_else(|| Error::bug("a reduction over values of another type"))?;
     let mask = both(mask, values.nulls());
     let values = values.values();
-    if mask.is_none() && walk.per_element {
-        let mut rows: Vec<&[P::Native]> = vec![];
-        for stack in walk.stacks() {
-            rows.clear();
-            rows.extend(stack.iter().map(|run| &values[run.at..run.at + run.len]));
-            numbers.add_rows(stack[0].group, &rows);
-        }
-        return Ok(());
-    }
-    let mut kept: Vec<P::Native> = vec![];
-    for Run { at, len, group } in walk.runs.iter().copied() {
-        let run = &values[at..at + len];
-        match (&mask, walk.per_element) {
-            (None, _) => numbers.add_run(group, run),
-            (Some(mask), true) => {
-                for index in mask.slice(at, len).set_indices() {
-                    numbers.add_run(group + index, &run[index..=index]);
+    match (&mask, walk.per_element) {
+        (None, false) => vectorised(
+            #[inline(always)]
+            || {
+                for run in &walk.runs {
+                    numbers.add_run(run.group, &values[run.at..run.at + run.len]);
                 }
-            }
-            (Some(mask), false) => {
-                kept.clear();
-                kept.extend(mask.slice(at, len).set_indices().map(|index| run[index]));
-                if !kept.is_empty() {
-                    numbers.add_run(group, &kept);
-                }
+            },
+        ),
+        (None, true) => {
+            let mut rows: Vec<&[P::Native]> = vec![];
+            for stack in walk.stacks() {
+                rows.clear();
+                rows.extend(stack.iter().map(|run| &values[run.at..run.at + run.len]));
+                vectorised(
+                    #[inline(always)]
+                    || numbers.add_rows(stack[0].group, &rows),
+                );
             }
         }
+        (Some(mask), per_element) => feed_kept(numbers, values, walk, mask, per_element),
     }
     Ok(())
+}
+
+/// Feeds what is left of a slab where something is masked.
+fn feed_kept<T: Element>(
+    numbers: &mut impl Numbers<T>,
+    values: &[T],
+    walk: &Walk,
+    mask: &BooleanBuffer,
+    per_element: bool,
+) {
+    let mut kept: Vec<T> = vec![];
+    for Run { at, len, group } in walk.runs.iter().copied() {
+        let (run, mask) = (&values[at..at + len], mask.slice(at, len));
+        if per_element {
+            for index in mask.set_indices() {
+                numbers.add_run(group + index, &run[index..=index]);
+            }
+            continue;
+        }
+        kept.clear();
+        kept.extend(mask.set_indices().map(|index| run[index]));
+        if !kept.is_empty() {
+            numbers.add_run(group, &kept);
+        }
+    }
 }
 
 fn both(mask: Option<&BooleanBuffer>, valid: Option<&NullBuffer>) -> Option<BooleanBuffer> {
@@ -261,11 +281,13 @@ macro_rules! sum_accumulator {
         where
             P::Native: Element,
         {
+            #[inline(always)]
             fn add_run(&mut self, group: usize, values: &[P::Native]) {
                 self.sums[group] = $add_run(self.sums[group], values);
                 self.seen[group] = true;
             }
 
+            #[inline(always)]
             fn add_row(&mut self, group: usize, values: &[P::Native]) {
                 let sums = &mut self.sums[group..group + values.len()];
                 for (sum, value) in sums.iter_mut().zip(values) {
@@ -274,6 +296,7 @@ macro_rules! sum_accumulator {
                 self.seen[group..group + values.len()].fill(true);
             }
 
+            #[inline(always)]
             fn add_rows(&mut self, group: usize, rows: &[&[P::Native]]) {
                 // Four at a time: the sums are loaded and stored once for all of them.
                 let (fours, rest) = rows.as_chunks::<4>();
@@ -315,7 +338,7 @@ sum_accumulator!(
     SumFloat,
     f64,
     Float64Array,
-    |sum: f64, values: &[P::Native]| sum + sum_of(values, Element::as_f64),
+    |sum: f64, values: &[P::Native]| sum + sum_of(values, |value| value.as_f64()),
     |sum: f64, value: P::Native| sum + value.as_f64()
 );
 sum_accumulator!(
@@ -352,6 +375,7 @@ impl<P: ArrowPrimitiveType, const MAXIMUM: bool> Numbers<P::Native> for Extreme<
 where
     P::Native: Element,
 {
+    #[inline(always)]
     fn add_run(&mut self, group: usize, values: &[P::Native]) {
         if let Some(value) = extreme::<_, MAXIMUM>(values) {
             self.found[group] = if self.seen[group] {
@@ -363,6 +387,7 @@ where
         }
     }
 
+    #[inline(always)]
     fn add_row(&mut self, group: usize, values: &[P::Native]) {
         let groups = group..group + values.len();
         if self.seen[groups.clone()].iter().all(|seen| *seen) {
@@ -409,6 +434,7 @@ impl<P> Moments<P> {
         Self { counts: zeros(), means: zeros(), squares: zeros(), values: PhantomData }
     }
 
+    #[inline(always)]
     fn combine(&mut self, group: usize, count: f64, mean: f64, squares: f64) {
         let mine = (self.counts[group], self.means[group], self.squares[group]);
         let (count, mean, squares) = combine_moments(mine, (count, mean, squares));
@@ -420,11 +446,13 @@ impl<P: ArrowPrimitiveType> Numbers<P::Native> for Moments<P>
 where
     P::Native: Element,
 {
+    #[inline(always)]
     fn add_run(&mut self, group: usize, values: &[P::Native]) {
         let (mean, squares) = moments(values);
         self.combine(group, values.len() as f64, mean, squares);
     }
 
+    #[inline(always)]
     fn add_row(&mut self, group: usize, values: &[P::Native]) {
         let groups = group..group + values.len();
         let counts = &mut self.counts[groups.clone()];

@@ -114,13 +114,10 @@ impl GroupGrid {
         let len: u64 = slab.shape()[inner..].iter().product();
         let mut walk = Walk { runs: vec![], per_element: kind == Some(1) };
         let outer = &slab.shape()[..inner];
+        let mut position: Vec<u64> = slab.start()[..inner].to_vec();
         for index in 0..outer.iter().product::<u64>() {
-            let position = crate::array::unravel(index, outer);
-            let mut group: usize = position
-                .iter()
-                .enumerate()
-                .map(|(axis, offset)| self.axes[axis].local(slab.start()[axis] + offset))
-                .sum();
+            let axes = self.axes.iter().zip(&position);
+            let mut group: usize = axes.map(|(axis, index)| axis.local(*index)).sum();
             let at = (index * len) as usize;
             match kind {
                 None => cut(at, len as usize, group, &mut walk.runs),
@@ -131,6 +128,13 @@ impl GroupGrid {
                     walk.runs.push(Run { at, len: len as usize, group });
                 }
                 Some(divisor) => self.segments(slab, divisor, at, group, &mut walk.runs),
+            }
+            for axis in (0..inner).rev() {
+                position[axis] += 1;
+                if position[axis] < slab.range(axis).end {
+                    break;
+                }
+                position[axis] = slab.start()[axis];
             }
         }
         walk

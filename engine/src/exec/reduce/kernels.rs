@@ -1,11 +1,21 @@
 //! Inner loops of the dense reductions, over plain slices.
 //!
 //! Sums run in 16 independent lanes of `f64`, which is both quick and, for runs of a few thousand
-//! elements, accurate to a few units in the last place. Not here: groups, masks, Arrow.
+//! elements, accurate to a few units in the last place. The loops are compiled for several instruction
+//! sets, and the best one is chosen at run time ([`vectorised`]); the order of additions is the same
+//! in all, so that no result depends on the processor. Not here: groups, masks, Arrow.
 
 use arrow::datatypes::ArrowNativeTypeOp;
+use fearless_simd::{Level, Simd, dispatch};
 
 const LANES: usize = 16;
+
+/// Runs `work`, compiled for the widest vectors that the processor has. Only what is inlined into
+/// `work` is compiled so: hence the loops here are marked `inline(always)`.
+#[inline(always)]
+pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    dispatch!(Level::new(), simd => simd.vectorize(work))
+}
 
 /// An element type that arrays are reduced over.
 pub trait Element: ArrowNativeTypeOp {
@@ -21,11 +31,11 @@ macro_rules! elements {
     ($($type:ty),*) => {$(
         #[allow(clippy::cast_lossless)]
         impl Element for $type {
-            #[inline]
+            #[inline(always)]
             fn as_f64(self) -> f64 { self as f64 }
-            #[inline]
+            #[inline(always)]
             fn as_i64(self) -> i64 { self as i64 }
-            #[inline]
+            #[inline(always)]
             fn as_u64(self) -> u64 { self as u64 }
         }
     )*};
@@ -33,7 +43,7 @@ macro_rules! elements {
 elements!(i8, i16, i32, i64, u8, u16, u32, u64, f32, f64);
 
 /// The sum of `term(value)` over all values.
-#[inline]
+#[inline(always)]
 pub fn sum_of<T: Copy>(values: &[T], term: impl Fn(T) -> f64) -> f64 {
     let (blocks, rest) = values.as_chunks::<LANES>();
     let mut lanes = [0.0; LANES];
@@ -47,8 +57,9 @@ pub fn sum_of<T: Copy>(values: &[T], term: impl Fn(T) -> f64) -> f64 {
 }
 
 /// Mean and sum of squared deviations from it, in two passes.
+#[inline(always)]
 pub fn moments<T: Element>(values: &[T]) -> (f64, f64) {
-    let mean = sum_of(values, T::as_f64) / values.len() as f64;
+    let mean = sum_of(values, |value| value.as_f64()) / values.len() as f64;
     let squares = sum_of(values, |value| {
         let rest = value.as_f64() - mean;
         rest * rest
@@ -57,7 +68,7 @@ pub fn moments<T: Element>(values: &[T]) -> (f64, f64) {
 }
 
 /// Count, mean and sum of squared deviations of two sets together (Chan, Golub, LeVeque 1983).
-#[inline]
+#[inline(always)]
 pub fn combine_moments(one: (f64, f64, f64), other: (f64, f64, f64)) -> (f64, f64, f64) {
     if one.0 == 0.0 {
         return other;
@@ -70,6 +81,7 @@ pub fn combine_moments(one: (f64, f64, f64), other: (f64, f64, f64)) -> (f64, f6
 
 /// The value that comes first in the total order of the type, in which NaN is the greatest;
 /// `MAXIMUM` asks for the last.
+#[inline(always)]
 pub fn extreme<T: Element, const MAXIMUM: bool>(values: &[T]) -> Option<T> {
     let (blocks, rest) = values.as_chunks::<LANES>();
     let mut found = *values.first()?;
@@ -86,7 +98,7 @@ pub fn extreme<T: Element, const MAXIMUM: bool>(values: &[T]) -> Option<T> {
 }
 
 /// The lesser of two in the total order, or the greater.
-#[inline]
+#[inline(always)]
 pub fn better<T: Element, const MAXIMUM: bool>(one: T, other: T) -> T {
     let take_other = if MAXIMUM { other.is_gt(one) } else { other.is_lt(one) };
     if take_other { other } else { one }
