@@ -233,6 +233,10 @@ impl ArraySource for Recorded {
         self.array.reads_more_than(region)
     }
 
+    fn is_uniform(&self, region: &Region) -> bool {
+        self.array.is_uniform(region)
+    }
+
     fn cut_shape(&self) -> Option<Vec<u64>> {
         self.array.cut_shape()
     }
