@@ -15,7 +15,8 @@ pub fn command() -> PathBuf {
 /// A cluster of `executors` processes with `cores` cores each, that notices soon if one is lost.
 pub fn local_options(executors: usize, cores: usize) -> LocalOptions {
     // RUST_LOG=info shows what scheduler and executors do
-    let _ = env_logger::try_init();
+    let asked = env_logger::Env::default().default_filter_or("off");
+    let _ = env_logger::Builder::from_env(asked).try_init();
     LocalOptions {
         command: command(),
         executors,

@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::processes::local_cluster;
+use crate::processes::local_options;
+use almagest::cluster::{LocalCluster, LocalOptions, SchedulerOptions};
 use almagest::{Session, SessionOptions};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
@@ -96,7 +97,10 @@ async fn specs_hold_with_four_threads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn specs_hold_on_two_executors() {
-    let cluster = local_cluster(2, 1).await;
+    // nobody is lost here, however busy the machine is
+    let patient = SchedulerOptions { port: 0, ..SchedulerOptions::default() };
+    let options = LocalOptions { scheduler: patient, ..local_options(2, 1) };
+    let cluster = LocalCluster::start(&options).await.unwrap();
     let options = SessionOptions { threads: Some(4), ..Default::default() };
     let session = || almagest::cluster::session(&options, cluster.address()).unwrap();
     let files = all_files().into_iter().filter(runs_on_a_cluster).collect();
