@@ -1,4 +1,5 @@
-//! A table that is a physical plan already: what is left of `generate_series(…)` after a journey.
+//! A table that is a physical plan already: what is left of `generate_series(…)` after a journey, or
+//! the answer of a query that ran elsewhere.
 
 use std::sync::Arc;
 

@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use almagest_engine::catalog::projected;
+use almagest_engine::catalog::PlannedTable;
 use almagest_engine::files::keep_globs;
 use almagest_engine::rewrite::refuse_calls;
 use almagest_engine::{Error, Result};
 use async_trait::async_trait;
 use ballista_core::planner::scans_only_information_schema;
-use datafusion::catalog::{Session, TableProvider};
+use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::listing::ListingTable;
@@ -21,7 +21,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::dml::CopyTo;
 use datafusion::logical_expr::{
-    Analyze, DmlStatement, Explain, Expr, LogicalPlan, LogicalPlanBuilder, TableType,
+    Analyze, DmlStatement, Explain, Expr, LogicalPlan, LogicalPlanBuilder,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
@@ -95,7 +95,7 @@ impl ClusterPlanner {
 
     /// A table whose rows are those that the cluster gives for `plan`.
     fn rows_of(&self, plan: &LogicalPlan, session: &dyn Session) -> DfResult<LogicalPlan> {
-        let rows = ClusterRows { query: self.query(plan, session)? };
+        let rows = PlannedTable::new(self.query(plan, session)?);
         let columns = plan.schema().columns();
         let scan = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(rows)), None)?;
         let scan = scan.build()?;
@@ -153,31 +153,4 @@ fn refuse_json_arrays(plan: &LogicalPlan) -> Result<()> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(())
-}
-
-/// The rows of a query, as a table of this session.
-#[derive(Debug)]
-struct ClusterRows {
-    query: Arc<ClusterQuery>,
-}
-
-#[async_trait]
-impl TableProvider for ClusterRows {
-    fn schema(&self) -> arrow::datatypes::SchemaRef {
-        self.query.schema()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Temporary
-    }
-
-    async fn scan(
-        &self,
-        _: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _: &[Expr],
-        _: Option<usize>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        projected(Arc::clone(&self.query) as _, projection.map(Vec::as_slice))
-    }
 }
