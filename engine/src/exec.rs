@@ -6,6 +6,7 @@ mod block_aggregate;
 mod compute_threads;
 mod descriptors;
 mod downsample;
+mod local_planner;
 mod pieces_exec;
 pub mod progress;
 mod read_box;
@@ -17,4 +18,5 @@ pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_
 pub use block_aggregate::BlockAggregate;
 pub use compute_threads::ComputeThreads;
 pub use downsample::downsample;
+pub use local_planner::{LocalPlanner, with_settings};
 pub use pieces_exec::{CutLeaves, PiecesExec, compression_of};

@@ -2,14 +2,15 @@
 //!
 //! A statement enters at [`session`] and is made plannable by [`sql`]; [`files`] are tables of
 //! DataFusion's formats; [`catalog`] holds tables over [`mod@array`]s; [`exec`] reads
-//! their regions; [`codec`] writes plans for other processes; [`registry`] says what can be plugged
-//! in.
+//! their regions; [`mod@write`] lets many processes write one folder; [`codec`] writes plans for other
+//! processes; [`registry`] says what can be plugged in.
 //!
 //! This crate knows no file format, no SQL function and no socket.
 
 pub mod array;
 pub mod catalog;
 pub mod codec;
+pub mod config;
 pub mod error;
 pub mod exec;
 pub mod files;
@@ -17,6 +18,8 @@ pub mod registry;
 pub mod rewrite;
 pub mod session;
 pub mod sql;
+pub mod write;
 
+pub use config::{AlmagestOptions, Scheduler};
 pub use error::{Error, ErrorKind, Result};
 pub use session::{Session, SessionOptions};

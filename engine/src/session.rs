@@ -27,8 +27,9 @@ use ndarray::ArrayD;
 
 use crate::array::MemoryArray;
 use crate::catalog::ArrayTable;
-use crate::exec::ComputeThreads;
+use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
+use crate::exec::{ComputeThreads, LocalPlanner};
 use crate::registry::{Format, Registry, TableOptions};
 use crate::{Error, Result, files, sql};
 
@@ -54,8 +55,18 @@ pub struct SessionOptions {
     pub settings: Option<SessionConfig>,
     /// Logical rules to run before all others.
     pub first_rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
-    /// What makes physical plans; DataFusion's own planner if absent.
+    /// What makes physical plans; one for this process if absent.
     pub planner: Option<Arc<dyn QueryPlanner + Send + Sync>>,
+    /// The settings of ours at the beginning.
+    pub own: AlmagestOptions,
+}
+
+/// Settings under which a sort spills in a thread that may hold `bytes`.
+pub fn fit_sorts(mut settings: SessionConfig, bytes: usize) -> SessionConfig {
+    let execution = &mut settings.options_mut().execution;
+    execution.sort_spill_reservation_bytes =
+        execution.sort_spill_reservation_bytes.min(bytes / SORT_RESERVATION_SHARE);
+    settings
 }
 
 /// A set of tables and settings, and the way to query them.
@@ -74,6 +85,7 @@ impl Session {
         let config = options.settings.clone().unwrap_or_default();
         let mut config = config.with_information_schema(true);
         config.options_mut().sql_parser.collect_spans = true;
+        config.options_mut().extensions.insert(options.own.clone());
         if let Some(threads) = options.threads {
             config = config.with_target_partitions(threads);
         }
@@ -82,10 +94,7 @@ impl Session {
             config = config.with_extension(Arc::new(ComputeThreads::new(threads)));
         }
         if let Some(bytes) = options.memory_bytes_max {
-            let execution = &mut config.options_mut().execution;
-            let share = bytes / (threads * SORT_RESERVATION_SHARE);
-            execution.sort_spill_reservation_bytes =
-                execution.sort_spill_reservation_bytes.min(share);
+            config = fit_sorts(config, bytes / threads);
         }
         let mut builder = SessionStateBuilder::new()
             .with_config(config)
@@ -96,9 +105,8 @@ impl Session {
             let rules = options.first_rules.iter().cloned().chain(others).collect();
             builder = builder.with_optimizer_rules(rules);
         }
-        if let Some(planner) = &options.planner {
-            builder = builder.with_query_planner(Arc::clone(planner));
-        }
+        let planner = options.planner.clone().unwrap_or_else(|| Arc::new(LocalPlanner));
+        builder = builder.with_query_planner(planner);
         for rule in crate::rewrite::analyzer_rules() {
             builder = builder.with_analyzer_rule(rule);
         }

@@ -16,6 +16,9 @@ pub fn registry() -> Registry {
 /// # Errors
 /// `Plan` if an option cannot be met.
 pub fn session(options: &SessionOptions) -> Result<Session> {
+    #[cfg(feature = "cluster")]
+    return crate::cluster::session(options);
+    #[cfg(not(feature = "cluster"))]
     session_with(&registry(), options)
 }
 

@@ -14,7 +14,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::demo::DemoArguments;
 use crate::output::Format;
 #[cfg(feature = "cluster")]
-use crate::roles::{ExecutorArguments, Place, SchedulerArguments};
+use crate::roles::{ExecutorArguments, SchedulerArguments};
+#[cfg(feature = "cluster")]
+use almagest::cluster::Place;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -193,7 +195,7 @@ fn with_hint(error: clap::Error) -> clap::Error {
 
 /// `512`, `64KB`, `4GB`, `1.5GiB`: bytes. KB, MB, GB, TB are powers of 1000; KiB … and the bare
 /// letters K, M, G, T are powers of 1024.
-fn parse_bytes(text: &str) -> Result<usize, String> {
+pub fn parse_bytes(text: &str) -> Result<usize, String> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -218,7 +220,7 @@ fn parse_bytes(text: &str) -> Result<usize, String> {
         number.parse().map_err(|_| "a size is a number with a unit, such as 4GB".to_string())?;
     let bytes = number * factor as f64;
     if bytes < 1.0 {
-        return Err("queries need some memory; try 512MB".into());
+        return Err("nothing works with none; try 512MB".into());
     }
     if bytes >= usize::MAX as f64 {
         return Err("more than this machine can address; try 4GB".into());

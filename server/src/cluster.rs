@@ -7,20 +7,28 @@
 //! follows a query and cancels it ([`query`]), and the processes of `local:N` ([`local`]).
 
 mod address;
+mod analyze;
 mod assembly;
 mod careful_state;
 mod executor;
 mod failure;
+mod gatekeeper;
+mod limits;
 mod local;
+mod place;
 mod planner;
+mod processes;
 mod query;
+mod quota;
 mod scheduler;
 mod sendable;
 mod watcher;
 
 pub use address::Address;
-pub use executor::{ExecutorOptions, HEARTBEAT_SECONDS, run_executor};
+pub use executor::{Ended, ExecutorOptions, HEARTBEAT_SECONDS, run_executor};
+pub use limits::Limits;
 pub use local::{LocalCluster, LocalOptions};
+pub use place::Place;
 pub use scheduler::{Scheduler, SchedulerOptions};
 pub use watcher::{RunningStage, Watcher};
 
@@ -31,14 +39,26 @@ use almagest_engine::{Result, Session, SessionOptions};
 use assembly::Assembly;
 use planner::ClusterPlanner;
 
-/// A session whose queries run on the executors of the scheduler at `scheduler`. Statements that
-/// make tables, views and settings stay in the session, as do those that read no table.
+/// A session whose queries run where `almagest.scheduler` says: at first in this process, or at the
+/// place that `options.own` names. Statements that make tables, views and settings stay in the
+/// session, as do those that read no table.
 ///
 /// # Errors
 /// `Plan` if an option cannot be met.
-pub fn session(options: &SessionOptions, scheduler: &Address) -> Result<Session> {
+pub fn session(options: &SessionOptions) -> Result<Session> {
     let assembly = Assembly::new(1);
-    let planner = ClusterPlanner::new(scheduler, assembly.logical_codec());
-    let options = SessionOptions { planner: Some(Arc::new(planner)), ..options.clone() };
-    assembly.session(assembly.settings(), options)
+    let planner = Arc::new(ClusterPlanner::new(assembly.logical_codec(), options.clone()));
+    let session_options =
+        SessionOptions { planner: Some(Arc::clone(&planner) as _), ..options.clone() };
+    let session = assembly.client_session(session_options)?;
+    planner.begin(session.context().state().config_options());
+    Ok(session)
+}
+
+/// A session whose queries run at `place`.
+///
+/// # Errors
+/// As [`session`].
+pub fn session_at(options: &SessionOptions, place: &Place) -> Result<Session> {
+    session(&SessionOptions { own: place.settings(), ..options.clone() })
 }

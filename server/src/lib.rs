@@ -13,5 +13,7 @@ mod assemble;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 
-pub use almagest_engine::{Error, ErrorKind, Result, Session, SessionOptions};
+pub use almagest_engine::{
+    AlmagestOptions, Error, ErrorKind, Result, Scheduler, Session, SessionOptions,
+};
 pub use assemble::session;

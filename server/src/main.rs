@@ -93,13 +93,15 @@ async fn start(arguments: Arguments) -> Result<()> {
         };
     }
     let format = arguments.format();
+    let options = arguments.session.options();
     #[cfg(feature = "cluster")]
-    let (session, _cluster) = match &arguments.run.cluster {
-        Some(place) => roles::session_at(place, &arguments.session).await.map_err(told)?,
-        None => (almagest::session(&arguments.session.options()).map_err(told)?, None),
+    let session = match &arguments.run.cluster {
+        Some(place) => almagest::cluster::session_at(&options, place),
+        None => almagest::session(&options),
     };
     #[cfg(not(feature = "cluster"))]
-    let session = almagest::session(&arguments.session.options()).map_err(told)?;
+    let session = almagest::session(&options);
+    let session = session.map_err(told)?;
     let output = match &arguments.run.output {
         Some(path) => Output::to_file(format, path).map_err(told)?,
         None => Output::to_stdout(format),

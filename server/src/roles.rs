@@ -1,19 +1,19 @@
-//! `almagest scheduler` and `almagest executor`: the processes of a cluster; and `--cluster`.
+//! `almagest scheduler` and `almagest executor`: the processes of a cluster.
 
 use std::io::Read;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
+use std::time::Duration;
 
 use almagest::cluster::{
-    Address, ExecutorOptions, HEARTBEAT_SECONDS, LocalCluster, LocalOptions, Scheduler,
-    SchedulerOptions, run_executor,
+    Address, Ended, ExecutorOptions, HEARTBEAT_SECONDS, Limits, Scheduler, SchedulerOptions,
+    run_executor,
 };
-use almagest::{Error, Result, Session};
+use almagest::{Error, Result};
 use clap::Args;
 
-use crate::cli::{MessageArguments, SessionArguments};
+use crate::cli::{MessageArguments, SessionArguments, parse_bytes};
 
 /// Run a scheduler, which gives the tasks of queries to executors.
 #[derive(Debug, Args)]
@@ -27,6 +27,18 @@ pub struct SchedulerArguments {
     /// Seconds of silence after which an executor counts as lost.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub executor_timeout: u64,
+    /// Queries that run at once; others wait.
+    #[arg(long, value_name = "N", default_value = "16")]
+    pub max_queries: NonZeroUsize,
+    /// Queries that wait; more are refused.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub max_queued: usize,
+    /// Queries of one session that run at once [default: as --max-queries].
+    #[arg(long, value_name = "N")]
+    pub max_per_session: Option<NonZeroUsize>,
+    /// Seconds that a query may run [default: no limit].
+    #[arg(long, value_name = "SECONDS")]
+    pub time_limit: Option<u64>,
     /// Listen where other machines can connect, though nobody is asked who they are.
     #[arg(long)]
     pub insecure: bool,
@@ -41,6 +53,9 @@ pub struct ExecutorArguments {
     /// The address at which other executors and clients fetch results.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub bind: IpAddr,
+    /// What it is called, unlike all others of the scheduler [default: a random name].
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
     /// Tasks to run at once [default: one for each core].
     #[arg(long, value_name = "N")]
     pub cores: Option<NonZeroUsize>,
@@ -48,40 +63,24 @@ pub struct ExecutorArguments {
     /// files].
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
+    /// Disk that tasks may use there, such as 100GB [default: all].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub disk_limit: Option<usize>,
     /// Seconds between two signs of life.
     #[arg(long, value_name = "SECONDS", default_value_t = HEARTBEAT_SECONDS)]
     pub heartbeat: u64,
-    /// Seconds to wait for the scheduler.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    /// Seconds to wait for the scheduler, at the beginning and whenever it is gone.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub connect_timeout: u16,
+    /// Seconds after which the executor ends: it takes no new tasks and finishes those that run.
+    #[arg(long, value_name = "SECONDS")]
+    pub drain_after: Option<u64>,
     /// Listen where other machines can connect, though nobody is asked who they are.
     #[arg(long)]
     pub insecure: bool,
     /// End when standard input does.
     #[arg(long, hide = true)]
     pub until_input_ends: bool,
-}
-
-/// Where queries run.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Place {
-    /// On the executors of a scheduler.
-    At(Address),
-    /// On this many processes of this machine, which end with the session.
-    Local(NonZeroUsize),
-}
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Some(count) = text.strip_prefix("local:") else {
-            let address = text.parse();
-            return address.map(Self::At).map_err(|cause: String| format!("{cause}, or local:N"));
-        };
-        let count = count.parse();
-        count.map(Self::Local).map_err(|_| format!("'{text}' needs a number, such as local:4"))
-    }
 }
 
 /// Runs a scheduler until the process is ended.
@@ -94,6 +93,12 @@ pub async fn scheduler(arguments: &SchedulerArguments, messages: MessageArgument
         bind: arguments.bind,
         port: arguments.port,
         executor_timeout_seconds: arguments.executor_timeout.max(1),
+        limits: Limits {
+            running_max: arguments.max_queries.get(),
+            waiting_max: arguments.max_queued,
+            session_max: arguments.max_per_session.unwrap_or(arguments.max_queries).get(),
+            time_max: arguments.time_limit.map(Duration::from_secs),
+        },
     };
     let scheduler = Scheduler::bind(&options).await?;
     let url = scheduler.address().url();
@@ -115,11 +120,13 @@ pub async fn executor(
 ) -> Result<()> {
     check_bind(arguments.bind, arguments.insecure)?;
     let options = ExecutorOptions {
+        name: arguments.name.clone(),
         scheduler: arguments.scheduler.clone(),
         bind: arguments.bind,
         cores: arguments.cores.map_or_else(cores, NonZeroUsize::get),
         memory_bytes_max: session.memory_limit,
         work_dir: arguments.work_dir.clone().unwrap_or_else(std::env::temp_dir),
+        disk_bytes_max: arguments.disk_limit.map(|bytes| bytes as u64),
         heartbeat_seconds: arguments.heartbeat.max(1),
         connect_seconds: arguments.connect_timeout,
     };
@@ -127,13 +134,46 @@ pub async fn executor(
         let (cores, url) = (options.cores, options.scheduler.url());
         eprintln!("an executor with {cores} cores works for {url}; Ctrl-C ends it");
     }
-    if !arguments.until_input_ends {
-        return run_executor(&options).await;
+    if let Some(seconds) = arguments.drain_after {
+        tokio::spawn(terminate_after(Duration::from_secs(seconds)));
     }
-    tokio::select! {
-        ended = run_executor(&options) => ended,
-        () = input_end() => Ok(()),
+    let ended = tokio::select! {
+        ended = run_executor(&options) => ended?,
+        () = input_end(), if arguments.until_input_ends => return Ok(()),
+    };
+    match ended {
+        Ended::Asked => Ok(()),
+        Ended::SchedulerLost => {
+            if !messages.quiet {
+                eprintln!("the scheduler is gone, and its queries with it; waiting for the next");
+            }
+            begin_anew()
+        }
     }
+}
+
+/// Asks this process to end, as `kill` does: its tasks are finished first.
+async fn terminate_after(time: Duration) {
+    tokio::time::sleep(time).await;
+    let process = std::process::id().to_string();
+    let asked = tokio::process::Command::new("kill").args(["-TERM", &process]).status().await;
+    if let Err(cause) = asked {
+        log::error!("cannot end after the time that was given: {cause}");
+    }
+}
+
+/// Becomes a new process of the same command: what the old one still computes ends with it.
+fn begin_anew() -> Result<()> {
+    let failed = |cause: std::io::Error| {
+        Error::unreachable(format!("the scheduler is gone, and a new start failed: {cause}"))
+    };
+    let command = std::env::current_exe().map_err(failed)?;
+    let mut command = std::process::Command::new(command);
+    command.args(std::env::args_os().skip(1));
+    #[cfg(unix)]
+    return Err(failed(std::os::unix::process::CommandExt::exec(&mut command)));
+    #[cfg(not(unix))]
+    command.spawn().map(drop).map_err(failed)
 }
 
 /// Waits for the end of standard input.
@@ -144,37 +184,6 @@ async fn input_end() {
         while input.read(&mut ignored).is_ok_and(|count| count > 0) {}
     });
     let _ = reading.await;
-}
-
-/// A session whose queries run at `place`, and what must live as long as it.
-///
-/// # Errors
-/// `Unreachable` if an executor does not start.
-pub async fn session_at(
-    place: &Place,
-    arguments: &SessionArguments,
-) -> Result<(Session, Option<LocalCluster>)> {
-    let options = arguments.options();
-    let count = match place {
-        Place::At(address) => return Ok((almagest::cluster::session(&options, address)?, None)),
-        Place::Local(count) => count.get(),
-    };
-    let command = std::env::current_exe().map_err(|cause| {
-        Error::unreachable(format!("cannot tell where the command almagest is: {cause}"))
-    })?;
-    let all_cores = options.threads.unwrap_or_else(cores);
-    let local = LocalOptions {
-        command,
-        executors: count,
-        cores: (all_cores / count).max(1),
-        memory_bytes_max: options.memory_bytes_max,
-        work_dir: options.spill_dir.clone(),
-        heartbeat_seconds: HEARTBEAT_SECONDS,
-        scheduler: SchedulerOptions { port: 0, ..SchedulerOptions::default() },
-    };
-    let options = almagest::SessionOptions { threads: Some(all_cores.max(count)), ..options };
-    let cluster = LocalCluster::start(&local).await?;
-    Ok((almagest::cluster::session(&options, cluster.address())?, Some(cluster)))
 }
 
 fn cores() -> usize {

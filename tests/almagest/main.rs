@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod cluster_faults;
+mod cluster_scheduler;
+mod cluster_storage;
 mod copied_files;
 mod damaged_files;
 mod documented_examples;
@@ -15,6 +17,7 @@ mod lazy_arrays;
 mod object_stores;
 mod processes;
 mod relations;
+mod shuffled_join;
 mod specs;
 mod spilling;
 mod tidy;

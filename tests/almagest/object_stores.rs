@@ -9,25 +9,41 @@ use almagest::{ErrorKind, Session, SessionOptions};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 
-type Files = HashMap<String, Vec<u8>>;
+pub type Files = HashMap<String, Vec<u8>>;
 
 /// Serves files by path with HEAD, GET and ranges, and lists them as S3 does. Remembers requests.
 fn serve(files: Files) -> (String, Arc<Mutex<Vec<String>>>) {
+    serve_with(files, |_| None)
+}
+
+/// The same, but for requests to which `fault` gives a status, told how many there were before.
+pub fn serve_with(
+    files: Files,
+    fault: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static,
+) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let requests = Arc::new(Mutex::new(vec![]));
-    let (files, seen) = (Arc::new(files), Arc::clone(&requests));
+    let (files, seen, fault) = (Arc::new(files), Arc::clone(&requests), Arc::new(fault));
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let (files, seen) = (Arc::clone(&files), Arc::clone(&seen));
-            std::thread::spawn(move || while answer(client.as_ref().unwrap(), &files, &seen) {});
+            let fault = Arc::clone(&fault);
+            std::thread::spawn(move || {
+                while answer(client.as_ref().unwrap(), &files, &seen, fault.as_ref()) {}
+            });
         }
     });
     (address, requests)
 }
 
 /// Answers one request; `false` when the client has left.
-fn answer(mut client: &TcpStream, files: &Files, seen: &Mutex<Vec<String>>) -> bool {
+fn answer(
+    mut client: &TcpStream,
+    files: &Files,
+    seen: &Mutex<Vec<String>>,
+    fault: &dyn Fn(usize) -> Option<&'static str>,
+) -> bool {
     let mut lines = BufReader::new(client).lines();
     let Some(Ok(first)) = lines.next() else { return false };
     let mut range = None;
@@ -37,12 +53,18 @@ fn answer(mut client: &TcpStream, files: &Files, seen: &Mutex<Vec<String>>) -> b
             range = Some((from.parse::<usize>().unwrap(), to.parse::<usize>().unwrap()));
         }
     }
-    seen.lock().unwrap().push(first.clone());
+    let before = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(first.clone());
+        seen.len() - 1
+    };
     let mut words = first.split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let stamp = "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nETag: \"1\"\r\n";
+    let fault = fault(before);
     let (status, extra, body) = match files.get(path) {
+        _ if fault.is_some() => (fault.unwrap_or_default(), String::new(), vec![]),
         _ if query.contains("list-type=2") => ("200 OK", String::new(), listing(path, files)),
         None => ("404 Not Found", String::new(), vec![]),
         Some(bytes) => match range {

@@ -23,6 +23,7 @@ pub fn local_options(executors: usize, cores: usize) -> LocalOptions {
         cores,
         memory_bytes_max: None,
         work_dir: None,
+        disk_bytes_max: None,
         heartbeat_seconds: 1,
         scheduler: SchedulerOptions {
             port: 0,

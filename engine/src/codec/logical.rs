@@ -30,10 +30,11 @@ use crate::Error;
 use crate::catalog::{ArrayTable, PlannedTable, RecordTable, ReducedArray};
 use crate::files::GlobbedTable;
 use crate::registry::Registry;
+use crate::write::WriteParts;
 
 /// Rows of a batch that a table function generates.
 const BATCH_ROWS: usize = 8192;
-/// How the bytes of a table of ours begin.
+/// How the bytes of a table or node of ours begin.
 const OURS: u8 = 1;
 /// How the bytes of another's begin.
 const OTHERS: u8 = 0;
@@ -143,11 +144,27 @@ impl LogicalExtensionCodec for LogicalCodec {
         inputs: &[LogicalPlan],
         context: &TaskContext,
     ) -> DfResult<Extension> {
-        self.others.try_decode(bytes, inputs, context)
+        match bytes.split_first() {
+            Some((&OURS, bytes)) => {
+                let [input] = inputs else { return Err(damaged().into()) };
+                let parts = message::Parts::decode(bytes);
+                let parts = parts.map_err(|cause| damaged().caused_by(cause))?;
+                let node = Arc::new(WriteParts::try_new(input.clone(), parts.into())?);
+                Ok(Extension { node })
+            }
+            Some((&OTHERS, bytes)) => self.others.try_decode(bytes, inputs, context),
+            _ => Err(damaged().into()),
+        }
     }
 
     fn try_encode(&self, node: &Extension, bytes: &mut Vec<u8>) -> DfResult<()> {
-        self.others.try_encode(node, bytes)
+        let Some(parts) = node.node.as_any().downcast_ref::<WriteParts>() else {
+            bytes.push(OTHERS);
+            return self.others.try_encode(node, bytes);
+        };
+        bytes.push(OURS);
+        let parts = message::Parts::from(parts.target());
+        Ok(parts.encode(bytes).map_err(|cause| Error::bug("no room").caused_by(cause))?)
     }
 
     fn try_decode_table_provider(

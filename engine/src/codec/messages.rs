@@ -4,10 +4,12 @@
 //! array that two functions read is written once, and is one array where it is read back. Fields are
 //! only ever added; expressions, schemas and values are DataFusion's messages.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use datafusion_proto::protobuf;
 use prost::{Message, Oneof};
+
+use crate::write::Target;
 
 /// A table that is scanned.
 #[derive(Clone, PartialEq, Message)]
@@ -326,7 +328,7 @@ pub struct State {
 /// An operator of ours.
 #[derive(Clone, PartialEq, Message)]
 pub struct Operator {
-    #[prost(oneof = "operator::Kind", tags = "1, 2")]
+    #[prost(oneof = "operator::Kind", tags = "1, 2, 3")]
     pub kind: Option<operator::Kind>,
 }
 
@@ -339,7 +341,22 @@ pub mod operator {
         Scan(Scan),
         #[prost(message, tag = "2")]
         Pieces(Pieces),
+        #[prost(message, tag = "3")]
+        Parts(Parts),
     }
+}
+
+/// Where and how the tasks of a COPY write.
+#[derive(Clone, PartialEq, Message)]
+pub struct Parts {
+    #[prost(string, tag = "1")]
+    pub folder: String,
+    #[prost(string, tag = "2")]
+    pub format: String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub options: BTreeMap<String, String>,
+    #[prost(string, repeated, tag = "4")]
+    pub partition_by: Vec<String>,
 }
 
 /// A leaf whose partitions are run one by one.
@@ -413,4 +430,18 @@ pub struct States {
     pub reduction: Option<Reduction>,
     #[prost(message, optional, tag = "2")]
     pub inputs: Option<Inputs>,
+}
+
+impl From<&Target> for Parts {
+    fn from(target: &Target) -> Self {
+        let Target { folder, format, options, partition_by } = target.clone();
+        Self { folder, format, options, partition_by }
+    }
+}
+
+impl From<Parts> for Target {
+    fn from(parts: Parts) -> Self {
+        let Parts { folder, format, options, partition_by } = parts;
+        Self { folder, format, options, partition_by }
+    }
 }

@@ -26,6 +26,7 @@ use crate::exec::{
     pruning_of,
 };
 use crate::registry::Registry;
+use crate::write::PartsExec;
 
 /// Writes and reads operators of ours, and no others.
 #[derive(Clone, Debug)]
@@ -200,6 +201,9 @@ impl PhysicalExtensionCodec for PhysicalCodec {
                 let leaf = self.leaf(&pieces, context)?;
                 Arc::new(PiecesExec::new(leaf, Arc::clone(input)))
             }
+            operator::Kind::Parts(parts) => {
+                Arc::new(PartsExec::new(parts.into(), Arc::clone(input)))
+            }
         })
     }
 
@@ -213,6 +217,8 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             operator::Kind::Scan(self.message(exec.scan())?)
         } else if let Some(exec) = node.downcast_ref::<PiecesExec>() {
             operator::Kind::Pieces(self.pieces(exec)?)
+        } else if let Some(exec) = node.downcast_ref::<PartsExec>() {
+            operator::Kind::Parts(exec.target().into())
         } else {
             let name = node.name();
             let message = format!("the operator {name} cannot be sent to other processes");

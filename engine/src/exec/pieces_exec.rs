@@ -13,7 +13,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -117,7 +117,7 @@ impl ExecutionPlan for PiecesExec {
             .map_ok(|runs| stream::iter(runs.into_iter().flatten().map(Ok)))
             .try_flatten();
         let batches = pieces
-            .map(move |piece: DfResult<u64>| leaf.execute(piece? as usize, Arc::clone(&context)))
+            .map(move |piece: DfResult<u64>| run(&leaf, piece? as usize, Arc::clone(&context)))
             .try_flatten()
             .inspect_ok(move |batch| baseline.record_output(batch.num_rows()));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
@@ -126,6 +126,22 @@ impl ExecutionPlan for PiecesExec {
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
     }
+}
+
+/// Runs one partition of a leaf and nothing of the others: in a scan of files, one that runs takes
+/// over the files of those that do not.
+fn run(
+    leaf: &Arc<dyn ExecutionPlan>,
+    partition: usize,
+    context: Arc<TaskContext>,
+) -> DfResult<SendableRecordBatchStream> {
+    let scan = leaf.downcast_ref::<DataSourceExec>();
+    let files = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+    let Some(files) = files else { return leaf.execute(partition, context) };
+    let group = files.file_groups.get(partition).cloned();
+    let group = group.ok_or_else(|| Error::bug("a piece of a scan that it does not have"))?;
+    let files = FileScanConfigBuilder::from(files.clone()).with_file_groups(vec![group]);
+    DataSourceExec::from_data_source(files.build()).execute(0, context)
 }
 
 /// Puts the operator in the place of every leaf that needs it.

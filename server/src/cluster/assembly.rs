@@ -8,12 +8,23 @@ use std::sync::Arc;
 use almagest_engine::codec::{LogicalCodec, PhysicalCodec};
 use almagest_engine::exec::{ComputeThreads, CutLeaves};
 use almagest_engine::registry::Registry;
-use almagest_engine::{Result, Session, SessionOptions};
+use almagest_engine::write::PartsPlanner;
+use almagest_engine::{AlmagestOptions, Result, Session, SessionOptions};
+use async_trait::async_trait;
+use ballista_core::config::BallistaConfig;
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::optimizer::NotInSubqueryRewrite;
 use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
+use datafusion::catalog::Session as DfSession;
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{ComposedPhysicalExtensionCodec, PhysicalExtensionCodec};
@@ -21,8 +32,53 @@ use datafusion_proto::physical_plan::{ComposedPhysicalExtensionCodec, PhysicalEx
 use super::sendable::Sendable;
 use crate::assemble;
 
+/// A side of a join that is smaller is sent to all who read the other: Spark's threshold, and the
+/// rows that it holds.
+const BROADCAST_BYTES: u64 = 10 << 20;
+const BROADCAST_ROWS: u64 = 500_000;
 /// Bytes of the largest message between processes: plans, task lists, batches of results.
 pub const MESSAGE_BYTES_MAX: u32 = 256 << 20;
+
+/// DataFusion's planner, which also knows the node of ours.
+#[derive(Debug)]
+struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn DfSession,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(PartsPlanner)]);
+        planner.create_physical_plan(plan, session).await
+    }
+}
+
+/// A rule for queries that do not run in this process.
+#[derive(Debug)]
+struct Elsewhere<R>(R);
+
+impl<R: OptimizerRule> OptimizerRule for Elsewhere<R> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> DfResult<Transformed<LogicalPlan>> {
+        match AlmagestOptions::of(&config.options()).runs_here() {
+            true => Ok(Transformed::no(plan)),
+            false => self.0.rewrite(plan, config),
+        }
+    }
+}
 
 /// The pieces.
 #[derive(Clone, Debug)]
@@ -60,6 +116,14 @@ impl Assembly {
             // The adaptive planner leaves a query hanging if an executor is lost late.
             .with_ballista_adaptive_query_planner(false)
             .with_ballista_grpc_client_max_message_size(MESSAGE_BYTES_MAX as usize)
+            .with_option_extension(AlmagestOptions::default())
+            .set_u64("datafusion.optimizer.hash_join_single_partition_threshold", BROADCAST_BYTES)
+            .set_u64(
+                "datafusion.optimizer.hash_join_single_partition_threshold_rows",
+                BROADCAST_ROWS,
+            )
+            .set_u64("ballista.optimizer.broadcast_join_threshold_bytes", BROADCAST_BYTES)
+            .set_u64("ballista.optimizer.broadcast_join_threshold_rows", BROADCAST_ROWS)
             // A task for each partition: what fails is done again in small pieces.
             .set_usize("ballista.scheduler.max_partitions_per_task", 1)
             .with_extension(Arc::clone(&self.threads))
@@ -74,16 +138,22 @@ impl Assembly {
         }
     }
 
-    /// A session of these settings and options.
+    /// The session of a client, whose queries may run in this process or elsewhere.
     ///
     /// # Errors
     /// `Plan` if an option cannot be met.
-    pub fn session(&self, settings: SessionConfig, options: SessionOptions) -> Result<Session> {
-        let options = SessionOptions {
-            settings: Some(settings),
-            first_rules: vec![Arc::new(NotInSubqueryRewrite::new())],
-            ..options
-        };
+    pub fn client_session(&self, options: SessionOptions) -> Result<Session> {
+        let mut settings = SessionConfig::new().with_option_extension(BallistaConfig::default());
+        if !options.own.runs_here() {
+            // Ballista's choice, as views grow large when they are sent
+            let options = settings.options_mut();
+            options.execution.parquet.schema_force_view_types = false;
+            options.sql_parser.map_string_types_to_utf8view = false;
+        }
+        let first: Arc<dyn OptimizerRule + Send + Sync> =
+            Arc::new(Elsewhere(NotInSubqueryRewrite::new()));
+        let options =
+            SessionOptions { settings: Some(settings), first_rules: vec![first], ..options };
         assemble::session_with(&self.registry, &options)
     }
 
@@ -92,7 +162,13 @@ impl Assembly {
     /// # Errors
     /// Those of making a session.
     pub fn state(&self, settings: SessionConfig) -> Result<SessionState> {
-        let state = self.session(settings, SessionOptions::default())?.context().state();
+        let options = SessionOptions {
+            settings: Some(settings),
+            first_rules: vec![Arc::new(NotInSubqueryRewrite::new())],
+            planner: Some(Arc::new(Planner)),
+            ..SessionOptions::default()
+        };
+        let state = assemble::session_with(&self.registry, &options)?.context().state();
         let builder = SessionStateBuilder::new_from_existing(state)
             .with_physical_optimizer_rule(Arc::new(CutLeaves))
             .with_physical_optimizer_rule(Arc::new(Sendable::new(self.physical_codec())));

@@ -1,7 +1,9 @@
 //! Hands out tasks so that the loss of an executor neither stops a cluster nor makes an answer wrong.
 //!
-//! Around Ballista's own state, which does the rest, this mends two faults of it:
+//! Around Ballista's own state, which does the rest, this mends three faults of it:
 //!
+//! - An executor that registers by a sign of life, as after a restart of the scheduler, is offered
+//!   work before that sign is noted, counts as lost, and waiting queries wait for ever.
 //! - Its count of an executor's free places loses one where a report comes for a stage that was
 //!   rolled back meanwhile: those that are left could stay idle for ever. Here places are given back
 //!   by comparing with the stages each time tasks are handed out.
@@ -12,16 +14,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use ballista_core::JobId;
 use ballista_core::error::Result;
-use ballista_core::serde::protobuf::ExecutorHeartbeat;
 use ballista_core::serde::protobuf::task_status::Status;
+use ballista_core::serde::protobuf::{ExecutorHeartbeat, ExecutorStatus, executor_status};
 use ballista_core::serde::scheduler::{ExecutorData, ExecutorMetadata};
 use ballista_scheduler::cluster::memory::InMemoryClusterState;
 use ballista_scheduler::cluster::{BoundTask, ClusterState, ClusterStateEventStream, ExecutorSlot};
 use ballista_scheduler::config::TaskDistributionPolicy;
+use ballista_scheduler::scheduler_server::timestamp_secs;
 use ballista_scheduler::state::execution_stage::ExecutionStage;
 use ballista_scheduler::state::task_manager::JobInfoCache;
 use tokio::sync::{Mutex, mpsc};
@@ -30,6 +34,8 @@ use tokio::sync::{Mutex, mpsc};
 pub struct CarefulState {
     state: InMemoryClusterState,
     executors: Mutex<HashMap<String, Slots>>,
+    /// The places of all executors.
+    cores: Arc<AtomicUsize>,
     /// Takes the queries that must begin anew.
     broken: mpsc::UnboundedSender<JobId>,
 }
@@ -37,7 +43,22 @@ pub struct CarefulState {
 impl CarefulState {
     /// No executors yet. Queries that must begin anew are told to `broken`, perhaps several times.
     pub fn new(broken: mpsc::UnboundedSender<JobId>) -> Self {
-        Self { state: InMemoryClusterState::default(), executors: Mutex::default(), broken }
+        Self {
+            state: InMemoryClusterState::default(),
+            executors: Mutex::default(),
+            cores: Arc::default(),
+            broken,
+        }
+    }
+
+    /// How many tasks the executors can run at once, as they come and go.
+    pub fn cores(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.cores)
+    }
+
+    fn count(&self, executors: &HashMap<String, Slots>) {
+        let cores: usize = executors.values().map(|slots| slots.total as usize).sum();
+        self.cores.store(cores, Ordering::Relaxed);
     }
 }
 
@@ -104,6 +125,17 @@ async fn sound(
     Arc::new(rest)
 }
 
+/// What an executor that registers would say.
+fn sign_of_life(executor_id: String) -> ExecutorHeartbeat {
+    let status = Some(executor_status::Status::Active(String::new()));
+    ExecutorHeartbeat {
+        executor_id,
+        timestamp: timestamp_secs(),
+        status: Some(ExecutorStatus { status }),
+        ..ExecutorHeartbeat::default()
+    }
+}
+
 #[async_trait]
 impl ClusterState for CarefulState {
     async fn init(&self) -> Result<()> {
@@ -149,7 +181,11 @@ impl ClusterState for CarefulState {
     ) -> Result<()> {
         let (executor, total) = (metadata.id.clone(), spec.available_vcores);
         self.state.register_executor(metadata, spec).await?;
-        self.executors.lock().await.insert(executor, Slots { total, free: total });
+        // Tasks are handed out before its first sign of life arrives, and to nobody without one.
+        self.state.save_executor_heartbeat(sign_of_life(executor.clone())).await?;
+        let mut executors = self.executors.lock().await;
+        executors.insert(executor, Slots { total, free: total });
+        self.count(&executors);
         Ok(())
     }
 
@@ -170,7 +206,10 @@ impl ClusterState for CarefulState {
     }
 
     async fn remove_executor(&self, executor_id: &str) -> Result<()> {
-        self.executors.lock().await.remove(executor_id);
+        let mut executors = self.executors.lock().await;
+        executors.remove(executor_id);
+        self.count(&executors);
+        drop(executors);
         self.state.remove_executor(executor_id).await
     }
 

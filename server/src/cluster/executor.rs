@@ -1,24 +1,50 @@
 //! An executor: runs tasks, keeps what they shuffle on its disk.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use almagest_engine::{Error, Result};
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use uuid::Uuid;
 
 use super::Address;
 use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
+use super::quota::Quota;
 
 /// How often an executor says that it lives, if nothing else is asked for.
 pub const HEARTBEAT_SECONDS: u64 = 5;
 
+/// How often an executor looks for shuffled data that nobody asked to remove, as that of a client
+/// that was killed.
+const SWEEP_SECONDS: u64 = 600;
+/// How long such data may lie there: a stage of a query that takes longer is run again.
+const FORGOTTEN_SECONDS: u64 = 24 * 3600;
+
+/// The pause before a connection to the scheduler is tried again.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Why an executor ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Asked,
+    /// Its scheduler is gone, and with it every query: what still ran is of no use to anyone. The
+    /// process should end; a new one may wait for the next scheduler.
+    SchedulerLost,
+}
+
 /// What an executor may use, and where it belongs.
 #[derive(Clone, Debug)]
 pub struct ExecutorOptions {
+    /// What it is called, unlike all others of its scheduler; a random name if absent.
+    pub name: Option<String>,
     /// Whose tasks it runs.
     pub scheduler: Address,
     /// The address of one of this machine's networks, for others to fetch results from.
@@ -29,17 +55,19 @@ pub struct ExecutorOptions {
     pub memory_bytes_max: Option<usize>,
     /// The folder for spilled and shuffled data.
     pub work_dir: PathBuf,
+    /// Bytes that tasks may keep there.
+    pub disk_bytes_max: Option<u64>,
     /// How often it says that it lives.
     pub heartbeat_seconds: u64,
-    /// How long to wait for the scheduler.
+    /// How long to wait for the scheduler at the beginning.
     pub connect_seconds: u16,
 }
 
-/// Runs an executor until it is told to end.
+/// Runs an executor until it is told to end, or its scheduler is gone. Once in a process.
 ///
 /// # Errors
 /// `Unreachable` if there is no scheduler, or the folder cannot be written.
-pub async fn run_executor(options: &ExecutorOptions) -> Result<()> {
+pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
     let unwritable = |cause: std::io::Error| {
         Error::unreachable(format!("cannot write to the work folder: {cause}; name another one"))
             .with("folder", options.work_dir.display())
@@ -52,7 +80,11 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<()> {
     let [port, grpc_port] = free_ports(options.bind)?;
     let spill = folder.path().to_path_buf();
     let stores = assembly.clone();
+    let name = options.name.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+    let memory_share = options.memory_bytes_max.map(|bytes| bytes / options.cores.max(1));
+    let quota = Quota::new(options.disk_bytes_max, memory_share);
     let config = ExecutorProcessConfig {
+        executor_id: name,
         bind_host: options.bind.to_string(),
         external_host: Some(options.bind.to_string()),
         port,
@@ -64,8 +96,12 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<()> {
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
         work_dir: Some(folder.path().display().to_string()),
         executor_heartbeat_interval_seconds: options.heartbeat_seconds,
+        // what nobody asked to remove
+        job_data_clean_up_interval_seconds: SWEEP_SECONDS,
+        job_data_ttl_seconds: FORGOTTEN_SECONDS,
         grpc_max_decoding_message_size: MESSAGE_BYTES_MAX,
         grpc_max_encoding_message_size: MESSAGE_BYTES_MAX,
+        override_execution_engine: Some(Arc::new(quota)),
         memory_pool_size: options.memory_bytes_max.map(|bytes| bytes as u64),
         override_function_registry: Some(Arc::new(functions)),
         override_runtime_producer: Some(Arc::new(move |_| {
@@ -77,10 +113,47 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<()> {
         override_config_producer: Some(Arc::new(move || assembly.settings())),
         ..ExecutorProcessConfig::default()
     };
-    let ended = start_executor_process(Arc::new(config)).await;
-    ended.map_err(|cause| {
-        Error::unreachable(format!("the executor of {} ended: {cause}", options.scheduler))
-    })
+    tokio::select! {
+        ended = start_executor_process(Arc::new(config)) => match ended {
+            Ok(()) => Ok(Ended::Asked),
+            Err(cause) => Err(Error::unreachable(format!(
+                "the executor of {} ended: {cause}",
+                options.scheduler
+            ))),
+        },
+        () = loss(&options.scheduler) => Ok(Ended::SchedulerLost),
+    }
+}
+
+/// Waits until the scheduler is gone. A connection on which nothing is said stays open for as long
+/// as its process lives, and ends with it, however soon the next one starts.
+async fn loss(scheduler: &Address) {
+    let connection = loop {
+        match connect(scheduler).await {
+            Ok(connection) => break connection,
+            // the executor itself tells if it never finds its scheduler
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    };
+    let mut said = [0; 64];
+    loop {
+        let read = connection.readable().await.and_then(|()| connection.try_read(&mut said));
+        match read {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(cause) if cause.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+async fn connect(scheduler: &Address) -> std::io::Result<TcpStream> {
+    let found = lookup_host((scheduler.host.as_str(), scheduler.port)).await?.next();
+    let address = found.ok_or(ErrorKind::NotFound)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // so that the loss of the machine is noticed too
+    socket.set_keepalive(true)?;
+    socket.connect(address).await
 }
 
 /// Ports that nobody listens at: an executor tells the scheduler its ports before it opens them.

@@ -17,7 +17,7 @@ pub fn error_of(text: &str) -> Error {
             let message = &text[place + kind.label().len() + 2..];
             Error::new(kind, plain(message))
         }
-        None => Error::new(kind_of(text), plain(last_cause(text))),
+        None => Error::new(kind_of(text), plain(innermost(last_cause(text)))),
     }
 }
 
@@ -58,15 +58,31 @@ fn kind_of(text: &str) -> ErrorKind {
         ("not implemented", ErrorKind::Unsupported),
         ("Error during planning", ErrorKind::Plan),
         ("Schema error", ErrorKind::Plan),
+        ("Config value", ErrorKind::Plan),
         ("Cancelled", ErrorKind::Cancelled),
         ("IoError", ErrorKind::Unreachable),
         ("Object Store error", ErrorKind::Unreachable),
-        ("ArrowError", ErrorKind::Plan),
-        ("Arrow error", ErrorKind::Plan),
+        ("ArrowError", ErrorKind::DataInvalid),
+        ("Arrow error", ErrorKind::DataInvalid),
+        ("ParquetError", ErrorKind::DataInvalid),
         ("Execution", ErrorKind::Plan),
     ];
     let found = names.iter().find(|(name, _)| text.contains(name));
     found.map_or(ErrorKind::Unreachable, |(_, kind)| *kind)
+}
+
+/// An error as Rust's debug output shows it, `DataFusionError(Shared(Execution("why")))`: its words.
+fn innermost(text: &str) -> &str {
+    if !text.starts_with("DataFusionError(") {
+        return text;
+    }
+    if text.contains("DivideByZero") {
+        return "Divide by zero error";
+    }
+    match (text.find("(\""), text.rfind("\")")) {
+        (Some(start), Some(end)) if start + 2 <= end => &text[start + 2..end],
+        _ => text,
+    }
 }
 
 /// What stands innermost.
@@ -94,5 +110,15 @@ mod tests {
         let error =
             error_of("Job 7f failed: Task failed due to runtime execution error: Divide by zero");
         assert_eq!(error.message(), "Divide by zero");
+        let error = error_of(
+            "Job 7f failed: Task failed due to runtime execution error: \
+             DataFusionError(Shared(External(ArrowError(DivideByZero))))",
+        );
+        assert_eq!(error.to_string(), "invalid data: Divide by zero error");
+        let error = error_of(
+            "Job 7f failed: Task failed due to runtime execution error: \
+             DataFusionError(ArrowError(CastError(\"no number: 'x'\"), None))",
+        );
+        assert_eq!(error.message(), "no number: 'x'");
     }
 }

@@ -29,6 +29,8 @@ pub struct LocalOptions {
     pub memory_bytes_max: Option<usize>,
     /// The folder for spilled and shuffled data; the system's for temporary files if absent.
     pub work_dir: Option<PathBuf>,
+    /// Bytes that each of them may keep in it.
+    pub disk_bytes_max: Option<u64>,
     /// How often an executor says that it lives.
     pub heartbeat_seconds: u64,
     /// The scheduler; its port is a free one if 0.
@@ -53,7 +55,7 @@ impl LocalCluster {
         let address = scheduler.address().clone();
         let watcher = scheduler.watcher();
         tokio::spawn(scheduler.run());
-        let executors = (0..options.executors).map(|_| spawn(options, &address));
+        let executors = (0..options.executors).map(|number| spawn(options, &address, number));
         let executors = executors.collect::<Result<_>>()?;
         let mut cluster = Self { address, watcher, executors };
         let started = Instant::now();
@@ -80,7 +82,7 @@ impl LocalCluster {
         &self.watcher
     }
 
-    /// The process ids of the executors that were started.
+    /// The process ids of the executors that were started, which are called `local-0`, `local-1` …
     pub fn process_ids(&self) -> Vec<Option<u32>> {
         self.executors.iter().map(Child::id).collect()
     }
@@ -90,7 +92,7 @@ impl LocalCluster {
     /// # Errors
     /// `Unreachable` if the process does not start.
     pub fn add_executor(&mut self, options: &LocalOptions) -> Result<()> {
-        self.executors.push(spawn(options, &self.address)?);
+        self.executors.push(spawn(options, &self.address, self.executors.len())?);
         Ok(())
     }
 
@@ -106,11 +108,12 @@ impl LocalCluster {
     }
 }
 
-fn spawn(options: &LocalOptions, scheduler: &Address) -> Result<Child> {
+fn spawn(options: &LocalOptions, scheduler: &Address, number: usize) -> Result<Child> {
     let work_dir = options.work_dir.clone().unwrap_or_else(std::env::temp_dir);
     let mut command = Command::new(&options.command);
     command
         .args(["executor", "--quiet", "--until-input-ends", "--scheduler", &scheduler.url()])
+        .args(["--name", &format!("local-{number}")])
         .args(["--cores", &options.cores.to_string()])
         .args(["--heartbeat", &options.heartbeat_seconds.to_string()])
         .arg("--work-dir")
@@ -120,6 +123,9 @@ fn spawn(options: &LocalOptions, scheduler: &Address) -> Result<Child> {
     if let Some(bytes) = options.memory_bytes_max {
         let share = bytes / options.executors.max(1);
         command.args(["--memory-limit", &share.to_string()]);
+    }
+    if let Some(bytes) = options.disk_bytes_max {
+        command.args(["--disk-limit", &bytes.to_string()]);
     }
     // Ctrl-C in a terminal is meant for the shell, which cancels its query.
     #[cfg(unix)]

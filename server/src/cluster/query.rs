@@ -14,8 +14,9 @@ use arrow::datatypes::SchemaRef;
 use ballista_core::client::BallistaClient;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{
-    CancelJobParams, CleanJobDataParams, ExecuteQueryParams, GetJobStatusParams, KeyValuePair,
-    PartitionLocation, SuccessfulJob, execute_query_params, execute_query_result, job_status,
+    CancelJobParams, CleanJobDataParams, ExecuteQueryParams, GetJobMetricsParams,
+    GetJobStatusParams, JobStageMetrics, PartitionLocation, SuccessfulJob, execute_query_result,
+    job_status,
 };
 use ballista_core::utils::create_grpc_client_endpoint;
 use ballista_core::version;
@@ -36,10 +37,12 @@ use super::Address;
 use super::assembly::MESSAGE_BYTES_MAX;
 use super::failure::error_of;
 
-/// The first wait before the scheduler is asked again.
-const POLL_FIRST: Duration = Duration::from_millis(1);
+/// The shortest wait before the scheduler is asked again.
+const POLL_SHORTEST: Duration = Duration::from_millis(1);
 /// The longest.
-const POLL_LONGEST: Duration = Duration::from_millis(50);
+const POLL_LONGEST: Duration = Duration::from_millis(100);
+/// A query is asked for so often that its answer waits for this part of its time at most.
+const POLL_SHARE: u32 = 20;
 /// How long a scheduler may not know a query that it accepted.
 const UNKNOWN_LONGEST: Duration = Duration::from_secs(5);
 
@@ -56,22 +59,36 @@ type Client = SchedulerGrpcClient<Channel>;
 #[derive(Debug)]
 pub struct ClusterQuery {
     scheduler: Address,
-    plan: Vec<u8>,
+    query: ExecuteQueryParams,
     schema: SchemaRef,
-    session_id: String,
     properties: Arc<PlanProperties>,
 }
 
 impl ClusterQuery {
-    /// The query of a plan that was written as `plan` and gives `schema`.
-    pub fn new(scheduler: Address, plan: Vec<u8>, schema: SchemaRef, session_id: &str) -> Self {
+    /// The query, whose answer has `schema`.
+    pub fn new(scheduler: Address, query: ExecuteQueryParams, schema: SchemaRef) -> Self {
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Self { scheduler, plan, schema, session_id: session_id.into(), properties }
+        Self { scheduler, query, schema, properties }
+    }
+
+    /// Runs the query without fetching its answer, and tells of its stages.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub async fn stages_when_done(&self) -> Result<Vec<JobStageMetrics>> {
+        let (mut running, _) = done(self.scheduler.clone(), self.query.clone()).await?;
+        let asked = GetJobMetricsParams { job_id: running.job_id.clone() };
+        let metrics = running.client.get_job_metrics(asked).await;
+        let metrics = metrics.map_err(|status| {
+            Error::bug("the scheduler does not tell of a query's stages")
+                .caused_by(status.message().to_string())
+        })?;
+        Ok(metrics.into_inner().stages)
     }
 }
 
@@ -108,16 +125,8 @@ impl ExecutionPlan for ClusterQuery {
         Ok(self)
     }
 
-    fn execute(&self, _: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let settings = context.session_config().options().entries().into_iter();
-        let settings = settings.map(|entry| KeyValuePair { key: entry.key, value: entry.value });
-        let query = ExecuteQueryParams {
-            query: Some(execute_query_params::Query::LogicalPlan(self.plan.clone())),
-            settings: settings.collect(),
-            session_id: self.session_id.clone(),
-            operation_id: String::new(),
-        };
-        let answer = answer(self.scheduler.clone(), query);
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let answer = answer(self.scheduler.clone(), self.query.clone());
         let answer = stream::once(answer).try_flatten();
         let answer = answer.map_err(Into::into);
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), answer)))
@@ -188,8 +197,8 @@ impl Running {
 
     /// The end of the query; `None` if the scheduler cancelled it to be begun anew.
     async fn wait(&mut self) -> Result<Option<SuccessfulJob>> {
-        let mut pause = POLL_FIRST;
-        let mut known = Instant::now();
+        let begun = Instant::now();
+        let mut known = begun;
         loop {
             let asked = GetJobStatusParams { job_id: self.job_id.clone() };
             let status = self.client.get_job_status(asked).await;
@@ -214,8 +223,8 @@ impl Running {
                 None if known.elapsed() > UNKNOWN_LONGEST => return Err(lost(&self.scheduler)),
                 None => {}
             }
-            tokio::time::sleep(pause).await;
-            pause = POLL_LONGEST.min(pause * 3 / 2);
+            let pause = begun.elapsed() / POLL_SHARE;
+            tokio::time::sleep(pause.clamp(POLL_SHORTEST, POLL_LONGEST)).await;
         }
     }
 }

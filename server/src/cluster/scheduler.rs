@@ -2,24 +2,30 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use almagest_engine::{Error, Result};
 use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
 use ballista_core::{ConfigProducer, JobId};
 use ballista_scheduler::SessionBuilder;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::cluster::memory::InMemoryJobState;
 use ballista_scheduler::config::SchedulerConfig;
-use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
+use ballista_scheduler::scheduler_process::create_scheduler;
 use ballista_scheduler::scheduler_server::SchedulerServer;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tonic::transport::server::TcpIncoming;
 
 use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
 use super::careful_state::CarefulState;
-use super::{Address, Watcher};
+use super::gatekeeper::Gatekeeper;
+use super::{Address, Limits, Watcher};
+
+type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
 /// How long one may be silent before its tasks go to others: above the pauses of a busy one.
 const SILENCE_SECONDS: u64 = 30;
@@ -33,6 +39,8 @@ pub struct SchedulerOptions {
     pub port: u16,
     /// How long an executor may be silent.
     pub executor_timeout_seconds: u64,
+    /// What queries may take.
+    pub limits: Limits,
 }
 
 impl Default for SchedulerOptions {
@@ -41,6 +49,7 @@ impl Default for SchedulerOptions {
             bind: IpAddr::from([127, 0, 0, 1]),
             port: super::address::SCHEDULER_PORT,
             executor_timeout_seconds: SILENCE_SECONDS,
+            limits: Limits::default(),
         }
     }
 }
@@ -48,7 +57,8 @@ impl Default for SchedulerOptions {
 /// A scheduler that listens.
 pub struct Scheduler {
     listener: TcpListener,
-    server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
+    server: Server,
+    service: SchedulerGrpcServer<Gatekeeper>,
     address: Address,
     broken: mpsc::UnboundedReceiver<JobId>,
 }
@@ -69,7 +79,13 @@ impl Scheduler {
 
         let assembly = Assembly::new(1);
         let (settings, sessions) = (assembly.clone(), assembly.clone());
-        let make_settings: ConfigProducer = Arc::new(move || settings.settings());
+        let (tell_broken, broken) = mpsc::unbounded_channel();
+        let state = Arc::new(CarefulState::new(tell_broken));
+        let cores = state.cores();
+        // a query that says nothing else is cut for the executors that there are
+        let make_settings: ConfigProducer = Arc::new(move || {
+            settings.settings().with_target_partitions(cores.load(Ordering::Relaxed).max(1))
+        });
         let make_session: SessionBuilder = Arc::new(move |settings| Ok(sessions.state(settings)?));
         let config = Arc::new(SchedulerConfig {
             bind_host: options.bind.to_string(),
@@ -92,11 +108,15 @@ impl Scheduler {
             Error::bug("the scheduler did not start").caused_by(cause)
         };
         let jobs = InMemoryJobState::new(config.scheduler_id.clone(), make_session, make_settings);
-        let (tell_broken, broken) = mpsc::unbounded_channel();
-        let state = Arc::new(CarefulState::new(tell_broken));
-        let cluster = BallistaCluster::new(state, Arc::new(jobs));
-        let server = create_scheduler(cluster, config).await.map_err(not_started)?;
-        Ok(Self { listener, server, address, broken })
+        let jobs = Arc::new(jobs);
+        let cluster = BallistaCluster::new(state, Arc::clone(&jobs) as _);
+        let server: Server = create_scheduler(cluster, config).await.map_err(not_started)?;
+        let limit = MESSAGE_BYTES_MAX as usize;
+        let gatekeeper = Gatekeeper::new(server.clone(), jobs, options.limits);
+        let service = SchedulerGrpcServer::new(gatekeeper)
+            .max_encoding_message_size(limit)
+            .max_decoding_message_size(limit);
+        Ok(Self { listener, server, service, address, broken })
     }
 
     /// Where it listens.
@@ -115,16 +135,15 @@ impl Scheduler {
     /// `Unreachable` if the network fails.
     pub async fn run(self) -> Result<()> {
         let _cancelling = SpawnedTask::spawn(cancel(self.server.clone(), self.broken));
-        let served = start_grpc_service_with_listener(self.listener, self.server).await;
+        let clients = TcpIncoming::from(self.listener);
+        let served = tonic::transport::Server::builder().add_service(self.service);
+        let served = served.serve_with_incoming(clients).await;
         served.map_err(|cause| Error::unreachable("the scheduler stopped").caused_by(cause))
     }
 }
 
 /// Cancels the queries that must begin anew.
-async fn cancel(
-    server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
-    mut broken: mpsc::UnboundedReceiver<JobId>,
-) {
+async fn cancel(server: Server, mut broken: mpsc::UnboundedReceiver<JobId>) {
     while let Some(job_id) = broken.recv().await {
         // one that has ended meanwhile needs nothing
         let _ = server.cancel_job(job_id).await;

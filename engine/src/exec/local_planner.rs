@@ -1,0 +1,128 @@
+//! Plans queries for this process: on its threads, or in one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+
+use super::ComputeThreads;
+use crate::Error;
+use crate::config::{AlmagestOptions, Scheduler};
+
+/// DataFusion's planner, which obeys `almagest.scheduler` as far as one process can.
+#[derive(Debug)]
+pub struct LocalPlanner;
+
+#[async_trait]
+impl QueryPlanner for LocalPlanner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::default();
+        match AlmagestOptions::of(session.config_options()).scheduler {
+            Scheduler::Threads => planner.create_physical_plan(plan, session).await,
+            Scheduler::Sync => {
+                let state = session.as_any().downcast_ref::<SessionState>();
+                let mut state = state.ok_or_else(|| Error::bug("an unknown session"))?.clone();
+                state.config_mut().options_mut().execution.target_partitions = 1;
+                let plan = planner.create_physical_plan(plan, &state).await?;
+                Ok(Arc::new(OneThreadExec { plan }))
+            }
+            elsewhere @ (Scheduler::Processes | Scheduler::Cluster) => {
+                Err(Error::unsupported(format!(
+                    "almagest.scheduler = '{elsewhere}' needs a session that knows of clusters; \
+                     this one is for one process: choose 'threads' or 'sync'"
+                ))
+                .into())
+            }
+        }
+    }
+}
+
+/// Runs a plan with one thread for computing.
+#[derive(Debug)]
+struct OneThreadExec {
+    plan: Arc<dyn ExecutionPlan>,
+}
+
+impl DisplayAs for OneThreadExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("OneThreadExec")
+    }
+}
+
+impl ExecutionPlan for OneThreadExec {
+    fn name(&self) -> &'static str {
+        "OneThreadExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.plan.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.plan]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(plan), true) => Ok(Arc::new(Self { plan })),
+            _ => Err(Error::bug("OneThreadExec takes exactly one child").into()),
+        }
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
+        let config = context.session_config().clone();
+        let config = config.with_extension(Arc::new(ComputeThreads::new(1)));
+        self.plan.execute(partition, Arc::new(with_settings(&context, config)))
+    }
+}
+
+/// The same context with other settings.
+pub fn with_settings(context: &TaskContext, settings: SessionConfig) -> TaskContext {
+    TaskContext::new(
+        context.task_id(),
+        context.session_id(),
+        settings,
+        context.scalar_functions().clone(),
+        context.higher_order_functions().clone(),
+        context.aggregate_functions().clone(),
+        context.window_functions().clone(),
+        context.runtime_env(),
+    )
+}

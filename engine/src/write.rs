@@ -1,0 +1,19 @@
+//! COPY into a folder by many processes.
+//!
+//! Each task of the last stage writes files of its own into a folder of its own, below one whose
+//! name begins with a dot within the folder that COPY names, and gives back a row that says where.
+//! The session moves the files of the rows that it received, and removes the rest: what a task left
+//! that failed, was repeated or cancelled is named by no row. Tables over the folder do not see what
+//! is unfinished, as they look at no folders but those of partitions.
+//!
+//! In a plan: [`WriteParts`] (logical) becomes [`PartsExec`] on the scheduler, and [`CommitExec`]
+//! reads its rows in the session. Not here: how a format is written, which is DataFusion's.
+
+mod commit_exec;
+mod parts;
+mod parts_exec;
+mod unfinished;
+
+pub use commit_exec::CommitExec;
+pub use parts::{PartsPlanner, Target, WriteParts};
+pub use parts_exec::PartsExec;

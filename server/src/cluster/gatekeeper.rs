@@ -1,0 +1,268 @@
+//! The scheduler's service, with limits: Ballista's, which takes every query at once and lets it run
+//! for ever, behind one that does not.
+//!
+//! Requests pass through, but for those of clients about queries. What Ballista tells of the stages
+//! of a query that ended is joined by who worked on them, and told of queries that run, too.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use almagest_engine::ErrorKind;
+use async_trait::async_trait;
+use ballista_core::JobId;
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
+use ballista_core::serde::protobuf::task_status::Status as TaskStatus;
+use ballista_core::serde::protobuf::{
+    CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult,
+    CreateUpdateSessionParams, CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult,
+    ExecutorStoppedParams, ExecutorStoppedResult, GetJobMetricsParams, GetJobMetricsResult,
+    GetJobStatusParams, GetJobStatusResult, HeartBeatParams, HeartBeatResult, JobStageMetrics,
+    OperatorWithMetrics, PollWorkParams, PollWorkResult, RegisterExecutorParams,
+    RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, UpdateTaskStatusParams,
+    UpdateTaskStatusResult, execute_query_result, job_status,
+};
+use ballista_scheduler::cluster::JobState;
+use ballista_scheduler::scheduler_server::SchedulerServer;
+use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
+use ballista_scheduler::state::execution_stage::ExecutionStage;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use parking_lot::Mutex;
+use tonic::{Request, Response, Status};
+
+use super::limits::{Admission, Limits, Pass};
+
+/// How often a query that runs is looked at.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The operator under whose name a stage's executors are told, each with its tasks.
+pub const EXECUTORS: &str = "executors";
+/// The operator under whose name it is told how many of a stage's tasks are done.
+pub const TASKS: &str = "tasks";
+
+type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
+
+/// The service.
+#[derive(Clone)]
+pub struct Gatekeeper {
+    server: Server,
+    jobs: Arc<dyn JobState>,
+    admission: Arc<Admission>,
+    /// Queries that ran for too long.
+    overdue: Arc<Mutex<HashSet<JobId>>>,
+}
+
+impl Gatekeeper {
+    /// The service of `server`, whose queries `jobs` knows, within `limits`.
+    pub fn new(server: Server, jobs: Arc<dyn JobState>, limits: Limits) -> Self {
+        Self { server, jobs, admission: Arc::new(Admission::new(limits)), overdue: Arc::default() }
+    }
+
+    /// Holds the place of a query until it ends, and ends it when its time is over.
+    async fn accompany(self, job_id: JobId, pass: Pass) {
+        let begun = Instant::now();
+        let time_max = self.admission.limits().time_max;
+        while self.is_unfinished(&job_id).await {
+            if time_max.is_some_and(|time| begun.elapsed() > time)
+                && self.overdue.lock().insert(job_id.clone())
+            {
+                // one that ends at this moment needs nothing
+                let _ = self.server.cancel_job(job_id.clone()).await;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        drop(pass);
+    }
+
+    async fn is_unfinished(&self, job_id: &JobId) -> bool {
+        let status = self.server.state.task_manager.get_job_status(job_id).await;
+        let status = status.ok().flatten().and_then(|status| status.status);
+        matches!(status, Some(job_status::Status::Queued(_) | job_status::Status::Running(_)))
+    }
+
+    async fn graph(&self, job_id: &JobId) -> Option<ExecutionGraphBox> {
+        self.jobs.get_execution_graph(job_id).await.ok().flatten()
+    }
+}
+
+/// Who works on a stage, as operators without metrics.
+fn workers(stage: &ExecutionStage) -> Option<Vec<OperatorWithMetrics>> {
+    let tasks = stage.task_infos()?;
+    let mut counts = std::collections::BTreeMap::new();
+    let mut done = 0;
+    for task in tasks {
+        let executor = match &task.task_status {
+            TaskStatus::Running(task) => &task.executor_id,
+            TaskStatus::Successful(task) => {
+                done += 1;
+                &task.executor_id
+            }
+            TaskStatus::Failed(_) => continue,
+        };
+        *counts.entry(executor.clone()).or_insert(0) += 1;
+    }
+    let told = counts.into_iter().map(|(executor, tasks)| match tasks {
+        1 => format!("{executor} (1 task)"),
+        tasks => format!("{executor} ({tasks} tasks)"),
+    });
+    let told: Vec<String> = told.collect();
+    let operator = |operator_type: &str, operator_desc: String| OperatorWithMetrics {
+        operator_type: operator_type.into(),
+        operator_desc,
+        ..OperatorWithMetrics::default()
+    };
+    Some(vec![operator(EXECUTORS, told.join(", ")), operator(TASKS, format!("{done}"))])
+}
+
+/// How many partitions a stage has, which is not known before its inputs are there.
+fn partitions(stage: &ExecutionStage) -> usize {
+    match stage {
+        ExecutionStage::UnResolved(_) => 0,
+        ExecutionStage::Resolved(stage) => stage.partitions,
+        ExecutionStage::Running(stage) => stage.partitions,
+        ExecutionStage::Successful(stage) => stage.partitions,
+        ExecutionStage::Failed(stage) => stage.partitions,
+    }
+}
+
+/// The stages of a query that runs: who works, and how much is done.
+fn stages(graph: &ExecutionGraphBox) -> Vec<JobStageMetrics> {
+    let stages = graph.stages().iter().map(|(stage_id, stage)| JobStageMetrics {
+        stage_id: *stage_id as u32,
+        partitions: partitions(stage) as u32,
+        operators: workers(stage).unwrap_or_default(),
+    });
+    stages.collect()
+}
+
+#[async_trait]
+impl SchedulerGrpc for Gatekeeper {
+    type ExecuteQueryPushStream = <Server as SchedulerGrpc>::ExecuteQueryPushStream;
+
+    async fn execute_query(
+        &self,
+        request: Request<ExecuteQueryParams>,
+    ) -> Result<Response<ExecuteQueryResult>, Status> {
+        let pass = self.admission.enter(&request.get_ref().session_id).await;
+        let pass = pass.map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        let response = self.server.execute_query(request).await?;
+        if let Some(execute_query_result::Result::Success(accepted)) = &response.get_ref().result {
+            tokio::spawn(self.clone().accompany(accepted.job_id.as_str().into(), pass));
+        }
+        Ok(response)
+    }
+
+    async fn execute_query_push(
+        &self,
+        _: Request<ExecuteQueryParams>,
+    ) -> Result<Response<Self::ExecuteQueryPushStream>, Status> {
+        Err(Status::unimplemented("queries are taken by execute_query"))
+    }
+
+    async fn get_job_status(
+        &self,
+        request: Request<GetJobStatusParams>,
+    ) -> Result<Response<GetJobStatusResult>, Status> {
+        let job_id: JobId = request.get_ref().job_id.as_str().into();
+        let mut response = self.server.get_job_status(request).await?;
+        let status = response.get_mut().status.as_mut().and_then(|status| status.status.as_mut());
+        if let Some(job_status::Status::Failed(failed)) = status
+            && let Some(time) = self.admission.limits().time_max
+            && self.overdue.lock().contains(&job_id)
+        {
+            failed.error = format!(
+                "{}: the query ran longer than the {} s that its scheduler allows; ask for less, or \
+                 start the scheduler with a longer --time-limit",
+                ErrorKind::Exhausted.label(),
+                time.as_secs()
+            );
+        }
+        Ok(response)
+    }
+
+    async fn get_job_metrics(
+        &self,
+        request: Request<GetJobMetricsParams>,
+    ) -> Result<Response<GetJobMetricsResult>, Status> {
+        let job_id: JobId = request.get_ref().job_id.as_str().into();
+        let graph = self.graph(&job_id).await;
+        let running = self.server.state.task_manager.get_running_job_cache();
+        if let Some(job) = running.get(&job_id) {
+            let stages = stages(&*job.execution_graph.read().await);
+            return Ok(Response::new(GetJobMetricsResult { stages }));
+        }
+        let mut response = self.server.get_job_metrics(request).await?;
+        for stage in &mut response.get_mut().stages {
+            let found =
+                graph.as_ref().and_then(|graph| graph.stages().get(&(stage.stage_id as usize)));
+            if let Some(operators) = found.and_then(workers) {
+                stage.operators.splice(0..0, operators);
+            }
+        }
+        Ok(response)
+    }
+
+    async fn clean_job_data(
+        &self,
+        request: Request<CleanJobDataParams>,
+    ) -> Result<Response<CleanJobDataResult>, Status> {
+        let job_id: JobId = request.get_ref().job_id.as_str().into();
+        self.overdue.lock().remove(&job_id);
+        self.server.clean_job_data(request).await
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<CancelJobParams>,
+    ) -> Result<Response<CancelJobResult>, Status> {
+        SchedulerGrpc::cancel_job(&self.server, request).await
+    }
+
+    async fn poll_work(
+        &self,
+        request: Request<PollWorkParams>,
+    ) -> Result<Response<PollWorkResult>, Status> {
+        self.server.poll_work(request).await
+    }
+
+    async fn register_executor(
+        &self,
+        request: Request<RegisterExecutorParams>,
+    ) -> Result<Response<RegisterExecutorResult>, Status> {
+        self.server.register_executor(request).await
+    }
+
+    async fn heart_beat_from_executor(
+        &self,
+        request: Request<HeartBeatParams>,
+    ) -> Result<Response<HeartBeatResult>, Status> {
+        self.server.heart_beat_from_executor(request).await
+    }
+
+    async fn update_task_status(
+        &self,
+        request: Request<UpdateTaskStatusParams>,
+    ) -> Result<Response<UpdateTaskStatusResult>, Status> {
+        SchedulerGrpc::update_task_status(&self.server, request).await
+    }
+
+    async fn create_update_session(
+        &self,
+        request: Request<CreateUpdateSessionParams>,
+    ) -> Result<Response<CreateUpdateSessionResult>, Status> {
+        self.server.create_update_session(request).await
+    }
+
+    async fn remove_session(
+        &self,
+        request: Request<RemoveSessionParams>,
+    ) -> Result<Response<RemoveSessionResult>, Status> {
+        self.server.remove_session(request).await
+    }
+
+    async fn executor_stopped(
+        &self,
+        request: Request<ExecutorStoppedParams>,
+    ) -> Result<Response<ExecutorStoppedResult>, Status> {
+        self.server.executor_stopped(request).await
+    }
+}
