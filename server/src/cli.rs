@@ -12,6 +12,8 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::demo::DemoArguments;
+#[cfg(feature = "cluster")]
+use crate::launch::ClusterArguments;
 use crate::output::Format;
 #[cfg(feature = "cluster")]
 use crate::roles::{ExecutorArguments, SchedulerArguments};
@@ -57,6 +59,8 @@ pub enum Command {
     Scheduler(SchedulerArguments),
     #[cfg(feature = "cluster")]
     Executor(ExecutorArguments),
+    #[cfg(feature = "cluster")]
+    Cluster(ClusterArguments),
 }
 
 /// Where statements come from and where answers go.

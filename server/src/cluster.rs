@@ -30,7 +30,7 @@ pub use limits::Limits;
 pub use local::{LocalCluster, LocalOptions};
 pub use place::Place;
 pub use scheduler::{Scheduler, SchedulerOptions};
-pub use watcher::{RunningStage, Watcher};
+pub use watcher::{RunningStage, Watcher, WorkingExecutor};
 
 use std::sync::Arc;
 

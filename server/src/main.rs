@@ -7,6 +7,10 @@ mod cli;
 mod demo;
 mod diagnostics;
 mod interrupt;
+#[cfg(feature = "cluster")]
+mod launch;
+#[cfg(feature = "cluster")]
+mod launcher;
 mod names;
 mod output;
 mod progress;
@@ -83,6 +87,10 @@ async fn start(arguments: Arguments) -> Result<()> {
             #[cfg(feature = "cluster")]
             Command::Scheduler(scheduler) => {
                 roles::scheduler(&scheduler, arguments.messages).await.map_err(told)
+            }
+            #[cfg(feature = "cluster")]
+            Command::Cluster(cluster) => {
+                launcher::run(cluster, arguments.messages).await.map_err(told)
             }
             #[cfg(feature = "cluster")]
             Command::Executor(executor) => {

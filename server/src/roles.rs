@@ -12,6 +12,7 @@ use almagest::cluster::{
 };
 use almagest::{Error, Result};
 use clap::Args;
+use futures::FutureExt;
 
 use crate::cli::{MessageArguments, SessionArguments, parse_bytes};
 
@@ -134,6 +135,7 @@ pub async fn executor(
         let (cores, url) = (options.cores, options.scheduler.url());
         eprintln!("an executor with {cores} cores works for {url}; Ctrl-C ends it");
     }
+    let mut told_to_end = EndSignal::listen()?;
     if let Some(seconds) = arguments.drain_after {
         tokio::spawn(terminate_after(Duration::from_secs(seconds)));
     }
@@ -143,12 +145,37 @@ pub async fn executor(
     };
     match ended {
         Ended::Asked => Ok(()),
+        // a scheduler often ends together with its executors
+        Ended::SchedulerLost if told_to_end.came() => Ok(()),
         Ended::SchedulerLost => {
             if !messages.quiet {
                 eprintln!("the scheduler is gone, and its queries with it; waiting for the next");
             }
             begin_anew()
         }
+    }
+}
+
+/// Whether this process was told to end, as `kill` does.
+struct EndSignal {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+impl EndSignal {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .map_err(|cause| Error::unreachable(format!("no signals: {cause}")))?,
+        })
+    }
+
+    fn came(&mut self) -> bool {
+        #[cfg(unix)]
+        return self.signal.recv().now_or_never().is_some();
+        #[cfg(not(unix))]
+        return false;
     }
 }
 
@@ -191,7 +218,7 @@ fn cores() -> usize {
 }
 
 /// Refuses addresses that other machines can reach.
-fn check_bind(bind: IpAddr, insecure: bool) -> Result<()> {
+pub fn check_bind(bind: IpAddr, insecure: bool) -> Result<()> {
     if bind.is_loopback() || insecure {
         return Ok(());
     }

@@ -11,6 +11,19 @@ pub struct Watcher {
     server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
 }
 
+/// An executor that can take tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkingExecutor {
+    /// What it is called.
+    pub name: String,
+    /// Tasks that it can run at once.
+    pub cores: usize,
+    /// Tasks that it runs.
+    pub running_tasks: usize,
+    /// Whether it keeps shuffled data of a query that runs.
+    pub holds_needed_data: bool,
+}
+
 /// A stage of a query that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningStage {
@@ -18,6 +31,8 @@ pub struct RunningStage {
     pub job_id: String,
     /// The stage, numbered within the query.
     pub stage_id: usize,
+    /// Whether it is not done.
+    pub is_running: bool,
     /// The executors of tasks that run.
     pub running_on: Vec<String>,
     /// The executors of tasks that are done.
@@ -44,13 +59,20 @@ impl Watcher {
 
     /// The stages that run.
     pub async fn running_stages(&self) -> Vec<RunningStage> {
+        let mut stages = self.all_stages().await;
+        stages.retain(|stage| stage.is_running);
+        stages
+    }
+
+    /// The stages of queries that run, as far as they were begun.
+    async fn all_stages(&self) -> Vec<RunningStage> {
         let mut found = vec![];
         for (job_id, job) in self.server.state.task_manager.get_running_job_cache().iter() {
             let graph = job.execution_graph.read().await;
             for (stage_id, stage) in graph.stages() {
-                let ExecutionStage::Running(stage) = stage else { continue };
+                let Some(tasks) = stage.task_infos() else { continue };
                 let (mut running_on, mut done_on) = (vec![], vec![]);
-                for task in &stage.task_infos {
+                for task in tasks {
                     match &task.task_status {
                         Status::Running(task) => running_on.push(task.executor_id.clone()),
                         Status::Successful(task) => done_on.push(task.executor_id.clone()),
@@ -60,12 +82,39 @@ impl Watcher {
                 found.push(RunningStage {
                     job_id: job_id.to_string(),
                     stage_id: *stage_id,
+                    is_running: matches!(stage, ExecutionStage::Running(_)),
                     running_on,
                     done_on,
                 });
             }
         }
         found
+    }
+
+    /// The executors that can take tasks, and what they do.
+    pub async fn working_executors(&self) -> Vec<WorkingExecutor> {
+        let executors = self.server.state.executor_manager.get_executors_state().await;
+        let stages = self.all_stages().await;
+        let executors = executors.unwrap_or_default().into_iter().map(|(executor, ..)| {
+            let at = |places: &[String]| places.iter().filter(|name| **name == executor.id).count();
+            WorkingExecutor {
+                running_tasks: stages.iter().map(|stage| at(&stage.running_on)).sum(),
+                holds_needed_data: stages.iter().any(|stage| at(&stage.done_on) > 0),
+                cores: executor.specification.vcores as usize,
+                name: executor.id,
+            }
+        });
+        executors.collect()
+    }
+
+    /// The tasks of stages that run which nobody has begun.
+    pub async fn pending_tasks(&self) -> usize {
+        let mut pending = 0;
+        for (_, job) in self.server.state.task_manager.get_running_job_cache().iter() {
+            let graph = job.execution_graph.read().await;
+            pending += graph.available_tasks();
+        }
+        pending
     }
 
     /// How many queries are not done.
