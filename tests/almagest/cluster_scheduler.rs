@@ -1,14 +1,15 @@
-//! What becomes of queries and executors when the scheduler is lost, and comes back.
+//! What becomes of queries when the scheduler is lost, and comes back; and when they are too many or
+//! take too long.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use almagest::cluster::{Address, Place, session_at};
-use almagest::{ErrorKind, SessionOptions};
+use almagest::cluster::{Address, Limits, LocalCluster, Place, session_at};
+use almagest::{ErrorKind, Session, SessionOptions};
 
-use crate::processes::command;
-use crate::shuffled_join::{LONGEST, outcome};
+use crate::processes::{command, local_options};
+use crate::shuffled_join::{LONGEST, outcome, until};
 
 /// A process that is ended with the test.
 struct Running(Child);
@@ -43,11 +44,8 @@ async fn a_client_is_told_at_once_that_its_scheduler_is_gone_and_can_ask_its_nex
     let small = "SELECT count(*), sum(i) FROM generate_series(1, 1000) t(i)";
     let before = outcome(&session, small).await.unwrap();
 
-    // long enough not to be done
-    let long = "SELECT sum(sin(a.i * b.i)) FROM generate_series(1, 100000) a(i), \
-                generate_series(1, 100000) b(i)";
     let asking = session.clone();
-    let asked = tokio::spawn(async move { outcome(&asking, long).await });
+    let asked = tokio::spawn(async move { outcome(&asking, LONG).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
     drop(lost);
     let told = tokio::time::timeout(LONGEST, asked).await.unwrap().unwrap().unwrap_err();
@@ -58,4 +56,52 @@ async fn a_client_is_told_at_once_that_its_scheduler_is_gone_and_can_ask_its_nex
     // what the executor still computed for the lost one is in nobody's way
     let again = tokio::time::timeout(LONGEST, outcome(&session, small)).await;
     assert_eq!(again.unwrap().unwrap(), before);
+}
+
+/// A query that takes long enough not to be done.
+const LONG: &str = "SELECT sum(sin(i)) FROM generate_series(1, 100000000000) t(i)";
+
+async fn limited(limits: Limits) -> (LocalCluster, Session) {
+    let mut options = local_options(1, 1);
+    options.scheduler.limits = limits;
+    let cluster = LocalCluster::start(&options).await.unwrap();
+    let place = Place::At(cluster.address().clone());
+    let session = session_at(&SessionOptions::default(), &place).unwrap();
+    (cluster, session)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_runs_for_too_long_is_ended_and_its_place_is_free() {
+    let time_max = Some(Duration::from_secs(1));
+    let (_cluster, session) = limited(Limits { time_max, ..Limits::default() }).await;
+    let error = outcome(&session, LONG).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    assert!(error.message().contains("longer than the 1 s"), "{error}");
+    outcome(&session, "SELECT count(*) FROM generate_series(1, 10)").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_wait_their_turn_and_too_many_are_refused() {
+    let limits = Limits { running_max: 1, waiting_max: 1, ..Limits::default() };
+    let (cluster, session) = limited(limits).await;
+    let ask = |sql: &'static str| {
+        let session = session.clone();
+        tokio::spawn(async move { outcome(&session, sql).await })
+    };
+    let first = ask(LONG);
+    until(|| cluster.watcher().query_count() == 1).await;
+    let second = ask("SELECT count(*) FROM generate_series(1, 20)");
+    let refused = loop {
+        // the second may not wait yet, and then this one does
+        let asked = outcome(&session, "SELECT count(*) FROM generate_series(1, 30)");
+        if let Ok(answer) = tokio::time::timeout(Duration::from_secs(2), asked).await {
+            break answer.unwrap_err();
+        }
+    };
+    assert_eq!(refused.kind(), ErrorKind::Exhausted, "{refused}");
+    assert!(refused.message().contains("1 queries run and 1 wait"), "{refused}");
+    assert_eq!(cluster.watcher().query_count(), 1);
+    first.abort();
+    let answer = tokio::time::timeout(LONGEST, second).await.unwrap().unwrap().unwrap();
+    assert!(answer.contains("20"), "{answer}");
 }

@@ -19,6 +19,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -120,7 +121,9 @@ impl ExecutionPlan for PiecesExec {
             .map(move |piece: DfResult<u64>| run(&leaf, piece? as usize, Arc::clone(&context)))
             .try_flatten()
             .inspect_ok(move |batch| baseline.record_output(batch.num_rows()));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+        // so that a cancelled query ends: the rule that sees to it ran before this was put in
+        let batches = RecordBatchStreamAdapter::new(self.schema(), batches);
+        Ok(Box::pin(cooperative(batches)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
