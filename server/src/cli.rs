@@ -60,7 +60,7 @@ pub enum Command {
     #[cfg(feature = "cluster")]
     Executor(ExecutorArguments),
     #[cfg(feature = "cluster")]
-    Cluster(ClusterArguments),
+    Cluster(Box<ClusterArguments>),
 }
 
 /// Where statements come from and where answers go.

@@ -90,7 +90,7 @@ async fn start(arguments: Arguments) -> Result<()> {
             }
             #[cfg(feature = "cluster")]
             Command::Cluster(cluster) => {
-                launcher::run(cluster, arguments.messages).await.map_err(told)
+                launcher::run(*cluster, arguments.messages).await.map_err(told)
             }
             #[cfg(feature = "cluster")]
             Command::Executor(executor) => {

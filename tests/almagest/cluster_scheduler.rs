@@ -58,6 +58,17 @@ async fn a_client_is_told_at_once_that_its_scheduler_is_gone_and_can_ask_its_nex
     assert_eq!(again.unwrap().unwrap(), before);
 }
 
+#[test]
+fn an_executor_does_not_wait_for_ever_for_its_scheduler() {
+    let ended = Command::new(command())
+        .args(["executor", "--connect-timeout", "1", "--scheduler", "http://127.0.0.1:9"])
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(told.contains("no scheduler answers at 127.0.0.1:9"), "{told}");
+}
+
 /// A query that takes long enough not to be done.
 const LONG: &str = "SELECT sum(sin(i)) FROM generate_series(1, 100000000000) t(i)";
 

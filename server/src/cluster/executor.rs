@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use almagest_engine::{Error, Result};
 use ballista_core::config::TaskSchedulingPolicy;
@@ -77,6 +77,7 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
     let folder = folder.map_err(unwritable)?;
     let assembly = Assembly::new(options.cores);
     let functions = BallistaFunctionRegistry::from(&assembly.state(assembly.settings())?);
+    reach(&options.scheduler, Duration::from_secs(options.connect_seconds.into())).await?;
     let [port, grpc_port] = free_ports(options.bind)?;
     let spill = folder.path().to_path_buf();
     let stores = assembly.clone();
@@ -91,7 +92,8 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
         grpc_port,
         scheduler_host: options.scheduler.host.clone(),
         scheduler_port: options.scheduler.port,
-        scheduler_connect_timeout_seconds: options.connect_seconds,
+        // it was reached already; Ballista 55 would wait for ever
+        scheduler_connect_timeout_seconds: 0,
         vcores: options.cores,
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
         work_dir: Some(folder.path().display().to_string()),
@@ -123,6 +125,20 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
         },
         () = loss(&options.scheduler) => Ok(Ended::SchedulerLost),
     }
+}
+
+/// Waits for the scheduler, but no longer than `longest`.
+async fn reach(scheduler: &Address, longest: Duration) -> Result<()> {
+    let begun = Instant::now();
+    while let Err(cause) = connect(scheduler).await {
+        if begun.elapsed() > longest {
+            return Err(Error::unreachable(format!(
+                "no scheduler answers at {scheduler}: {cause}; start one with almagest scheduler"
+            )));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// Waits until the scheduler is gone. A connection on which nothing is said stays open for as long
