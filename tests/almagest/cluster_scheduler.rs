@@ -69,6 +69,15 @@ fn an_executor_does_not_wait_for_ever_for_its_scheduler() {
     assert!(told.contains("no scheduler answers at 127.0.0.1:9"), "{told}");
 }
 
+#[test]
+fn a_session_can_start_processes_for_its_queries() {
+    let settings = "SET almagest.scheduler = 'processes'; SET almagest.processes = 2";
+    let query = "EXPLAIN ANALYZE SELECT count(*) FROM generate_series(1, 10)";
+    let asked = Command::new(command()).args(["-q", "-c", settings, "-c", query]).output().unwrap();
+    let told = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(told.contains("stage 1 on local-"), "{told}");
+}
+
 /// A query that takes long enough not to be done.
 const LONG: &str = "SELECT sum(sin(i)) FROM generate_series(1, 100000000000) t(i)";
 

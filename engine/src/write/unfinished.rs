@@ -58,6 +58,8 @@ impl Unfinished {
                 return Err(error);
             }
         }
+        // what lost tasks left: the process may end before a task that nobody awaits
+        remove(self.store.as_ref(), &self.from, self.local.as_ref()).await;
         Ok(())
     }
 

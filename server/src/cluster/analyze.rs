@@ -20,7 +20,7 @@ use datafusion::physical_plan::{
 };
 use futures::stream;
 
-use super::gatekeeper::{EXECUTORS, TASKS};
+use super::gatekeeper::EXECUTORS;
 use super::query::ClusterQuery;
 
 /// The operator that runs a query and tells how.
@@ -95,13 +95,11 @@ async fn told(query: Arc<ClusterQuery>, schema: SchemaRef) -> Result<RecordBatch
 
 /// A stage: who worked on it, and its operators.
 fn stage(stage: &JobStageMetrics) -> Result<String> {
-    let told = |kind: &str| {
-        let found = stage.operators.iter().find(|operator| operator.operator_type == kind);
-        found.map_or("nobody", |operator| &operator.operator_desc)
-    };
-    let mut text = format!("stage {} on {}\n", stage.stage_id, told(EXECUTORS));
+    let worked = stage.operators.iter().find(|operator| operator.operator_type == EXECUTORS);
+    let worked = worked.map_or("nobody", |operator| &operator.operator_desc);
+    let mut text = format!("stage {} on {worked}\n", stage.stage_id);
     for operator in &stage.operators {
-        if ![EXECUTORS, TASKS].contains(&&*operator.operator_type) {
+        if operator.operator_type != EXECUTORS {
             text += &line(operator)?;
         }
     }

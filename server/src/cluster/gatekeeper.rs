@@ -2,9 +2,9 @@
 //! for ever, behind one that does not.
 //!
 //! Requests pass through, but for those of clients about queries. What Ballista tells of the stages
-//! of a query that ended is joined by who worked on them, and told of queries that run, too.
+//! of a query that ended is joined by who worked on them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use ballista_core::serde::protobuf::{
     CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult,
     CreateUpdateSessionParams, CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult,
     ExecutorStoppedParams, ExecutorStoppedResult, GetJobMetricsParams, GetJobMetricsResult,
-    GetJobStatusParams, GetJobStatusResult, HeartBeatParams, HeartBeatResult, JobStageMetrics,
-    OperatorWithMetrics, PollWorkParams, PollWorkResult, RegisterExecutorParams,
-    RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, UpdateTaskStatusParams,
-    UpdateTaskStatusResult, execute_query_result, job_status,
+    GetJobStatusParams, GetJobStatusResult, HeartBeatParams, HeartBeatResult, OperatorWithMetrics,
+    PollWorkParams, PollWorkResult, RegisterExecutorParams, RegisterExecutorResult,
+    RemoveSessionParams, RemoveSessionResult, UpdateTaskStatusParams, UpdateTaskStatusResult,
+    execute_query_result, job_status,
 };
 use ballista_scheduler::cluster::JobState;
 use ballista_scheduler::scheduler_server::SchedulerServer;
@@ -36,8 +36,6 @@ use super::limits::{Admission, Limits, Pass};
 const PAUSE: Duration = Duration::from_millis(20);
 /// The operator under whose name a stage's executors are told, each with its tasks.
 pub const EXECUTORS: &str = "executors";
-/// The operator under whose name it is told how many of a stage's tasks are done.
-pub const TASKS: &str = "tasks";
 
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
@@ -84,54 +82,23 @@ impl Gatekeeper {
     }
 }
 
-/// Who works on a stage, as operators without metrics.
-fn workers(stage: &ExecutionStage) -> Option<Vec<OperatorWithMetrics>> {
-    let tasks = stage.task_infos()?;
-    let mut counts = std::collections::BTreeMap::new();
-    let mut done = 0;
-    for task in tasks {
-        let executor = match &task.task_status {
-            TaskStatus::Running(task) => &task.executor_id,
-            TaskStatus::Successful(task) => {
-                done += 1;
-                &task.executor_id
-            }
-            TaskStatus::Failed(_) => continue,
-        };
-        *counts.entry(executor.clone()).or_insert(0) += 1;
+/// Who worked on a stage, as an operator without metrics.
+fn workers(stage: &ExecutionStage) -> Option<OperatorWithMetrics> {
+    let mut counts = BTreeMap::new();
+    for task in stage.task_infos()? {
+        if let TaskStatus::Successful(task) = &task.task_status {
+            *counts.entry(&task.executor_id).or_insert(0) += 1;
+        }
     }
     let told = counts.into_iter().map(|(executor, tasks)| match tasks {
         1 => format!("{executor} (1 task)"),
         tasks => format!("{executor} ({tasks} tasks)"),
     });
-    let told: Vec<String> = told.collect();
-    let operator = |operator_type: &str, operator_desc: String| OperatorWithMetrics {
-        operator_type: operator_type.into(),
-        operator_desc,
+    Some(OperatorWithMetrics {
+        operator_type: EXECUTORS.into(),
+        operator_desc: told.collect::<Vec<_>>().join(", "),
         ..OperatorWithMetrics::default()
-    };
-    Some(vec![operator(EXECUTORS, told.join(", ")), operator(TASKS, format!("{done}"))])
-}
-
-/// How many partitions a stage has, which is not known before its inputs are there.
-fn partitions(stage: &ExecutionStage) -> usize {
-    match stage {
-        ExecutionStage::UnResolved(_) => 0,
-        ExecutionStage::Resolved(stage) => stage.partitions,
-        ExecutionStage::Running(stage) => stage.partitions,
-        ExecutionStage::Successful(stage) => stage.partitions,
-        ExecutionStage::Failed(stage) => stage.partitions,
-    }
-}
-
-/// The stages of a query that runs: who works, and how much is done.
-fn stages(graph: &ExecutionGraphBox) -> Vec<JobStageMetrics> {
-    let stages = graph.stages().iter().map(|(stage_id, stage)| JobStageMetrics {
-        stage_id: *stage_id as u32,
-        partitions: partitions(stage) as u32,
-        operators: workers(stage).unwrap_or_default(),
-    });
-    stages.collect()
+    })
 }
 
 #[async_trait]
@@ -185,18 +152,11 @@ impl SchedulerGrpc for Gatekeeper {
     ) -> Result<Response<GetJobMetricsResult>, Status> {
         let job_id: JobId = request.get_ref().job_id.as_str().into();
         let graph = self.graph(&job_id).await;
-        let running = self.server.state.task_manager.get_running_job_cache();
-        if let Some(job) = running.get(&job_id) {
-            let stages = stages(&*job.execution_graph.read().await);
-            return Ok(Response::new(GetJobMetricsResult { stages }));
-        }
         let mut response = self.server.get_job_metrics(request).await?;
         for stage in &mut response.get_mut().stages {
             let found =
                 graph.as_ref().and_then(|graph| graph.stages().get(&(stage.stage_id as usize)));
-            if let Some(operators) = found.and_then(workers) {
-                stage.operators.splice(0..0, operators);
-            }
+            stage.operators.extend(found.and_then(workers));
         }
         Ok(response)
     }
