@@ -13,6 +13,7 @@ mod careful_state;
 mod executor;
 mod failure;
 mod gatekeeper;
+mod hash_joins;
 mod limits;
 mod local;
 mod place;

@@ -9,7 +9,7 @@ use almagest_engine::codec::{LogicalCodec, PhysicalCodec};
 use almagest_engine::exec::{ComputeThreads, CutLeaves};
 use almagest_engine::registry::Registry;
 use almagest_engine::write::PartsPlanner;
-use almagest_engine::{AlmagestOptions, Result, Session, SessionOptions};
+use almagest_engine::{AlmagestOptions, Error, Result, Session, SessionOptions};
 use async_trait::async_trait;
 use ballista_core::config::BallistaConfig;
 use ballista_core::extension::SessionConfigExt;
@@ -29,6 +29,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{ComposedPhysicalExtensionCodec, PhysicalExtensionCodec};
 
+use super::hash_joins;
 use super::sendable::Sendable;
 use crate::assemble;
 
@@ -51,7 +52,9 @@ impl QueryPlanner for Planner {
         session: &dyn DfSession,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(PartsPlanner)]);
-        planner.create_physical_plan(plan, session).await
+        let session = session.as_any().downcast_ref::<SessionState>();
+        let session = session.ok_or_else(|| Error::bug("a scheduler plans without its state"))?;
+        planner.create_physical_plan(plan, &hash_joins::planning(session)).await
     }
 }
 
@@ -124,6 +127,7 @@ impl Assembly {
             )
             .set_u64("ballista.optimizer.broadcast_join_threshold_bytes", BROADCAST_BYTES)
             .set_u64("ballista.optimizer.broadcast_join_threshold_rows", BROADCAST_ROWS)
+            .set_bool(hash_joins::PREFERRED, true)
             // A task for each partition: what fails is done again in small pieces.
             .set_usize("ballista.scheduler.max_partitions_per_task", 1)
             .with_extension(Arc::clone(&self.threads))

@@ -36,6 +36,7 @@ use tonic::transport::Channel;
 use super::Address;
 use super::assembly::MESSAGE_BYTES_MAX;
 use super::failure::error_of;
+use super::hash_joins;
 
 /// The shortest wait before the scheduler is asked again.
 const POLL_SHORTEST: Duration = Duration::from_millis(1);
@@ -145,14 +146,27 @@ async fn answer(
     }))
 }
 
-/// Runs a query, and anew if executors are lost meanwhile: nothing was given to anybody before.
-async fn done(scheduler: Address, query: ExecuteQueryParams) -> Result<(Running, SuccessfulJob)> {
-    for _ in 0..ATTEMPTS {
+/// Runs a query, and anew if executors are lost meanwhile, or if its joins did not fit into memory
+/// and can sort instead: nothing was given to anybody before.
+async fn done(
+    scheduler: Address,
+    mut query: ExecuteQueryParams,
+) -> Result<(Running, SuccessfulJob)> {
+    let mut attempts = 0;
+    while attempts < ATTEMPTS {
         let mut running = Running::submit(scheduler.clone(), query.clone()).await?;
-        if let Some(done) = running.wait().await? {
-            return Ok((running, done));
+        match running.wait().await {
+            Ok(Some(done)) => return Ok((running, done)),
+            Ok(None) => {
+                attempts += 1;
+                log::warn!("executors were lost; the query is begun anew");
+            }
+            Err(error) if hash_joins::are_too_large(&error) && !hash_joins::are_off(&query) => {
+                log::warn!("a join's hash table does not fit into memory; it is sorted instead");
+                hash_joins::turn_off(&mut query);
+            }
+            Err(error) => return Err(error),
         }
-        log::warn!("executors were lost; the query is begun anew");
     }
     Err(Error::unreachable(format!(
         "executors were lost each of {ATTEMPTS} times that the query ran; run it again when the \
