@@ -20,6 +20,10 @@ pub enum ErrorKind {
     Plan,
     /// A table, column, file or dataset does not exist: the user.
     NotFound,
+    /// There is one of that name already: the user.
+    Exists,
+    /// Valid, but whoever asks may not: the operator.
+    Denied,
     /// Valid, but not something this version does: the user.
     Unsupported,
     /// A file's content is damaged or contradicts itself: the file's owner.
@@ -36,10 +40,12 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Syntax,
         Self::Plan,
         Self::NotFound,
+        Self::Exists,
+        Self::Denied,
         Self::Unsupported,
         Self::DataInvalid,
         Self::Unreachable,
@@ -54,6 +60,8 @@ impl ErrorKind {
             Self::Syntax => "syntax error",
             Self::Plan => "invalid query",
             Self::NotFound => "not found",
+            Self::Exists => "already there",
+            Self::Denied => "not allowed",
             Self::Unsupported => "not supported",
             Self::DataInvalid => "invalid data",
             Self::Unreachable => "unreachable",
@@ -94,6 +102,8 @@ impl Error {
         syntax => Syntax,
         plan => Plan,
         not_found => NotFound,
+        exists => Exists,
+        denied => Denied,
         unsupported => Unsupported,
         data_invalid => DataInvalid,
         unreachable => Unreachable,
@@ -241,6 +251,12 @@ impl From<DataFusionError> for Error {
 
 impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
+        // a store of ours that refuses
+        if let object_store::Error::PermissionDenied { source, .. } = &error
+            && let Some(found) = source.downcast_ref::<Error>()
+        {
+            return found.copy();
+        }
         let kind = match &error {
             object_store::Error::NotFound { .. } => ErrorKind::NotFound,
             _ => ErrorKind::Unreachable,

@@ -12,6 +12,7 @@ pub mod progress;
 mod read_box;
 pub mod reduce;
 mod uniform;
+mod yielding;
 
 pub use array_exec::ArrayExec;
 pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_of};
@@ -20,3 +21,4 @@ pub use compute_threads::ComputeThreads;
 pub use downsample::downsample;
 pub use local_planner::{LocalPlanner, with_settings};
 pub use pieces_exec::{CutLeaves, PiecesExec, compression_of};
+pub use yielding::YieldingJoins;

@@ -19,7 +19,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::CreateExternalTable;
+use datafusion::logical_expr::{CreateExternalTable, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
@@ -29,7 +29,7 @@ use crate::array::MemoryArray;
 use crate::catalog::ArrayTable;
 use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
-use crate::exec::{ComputeThreads, LocalPlanner};
+use crate::exec::{ComputeThreads, LocalPlanner, YieldingJoins};
 use crate::registry::{Format, Registry, TableOptions};
 use crate::{Error, Result, files, sql};
 
@@ -59,6 +59,8 @@ pub struct SessionOptions {
     pub planner: Option<Arc<dyn QueryPlanner + Send + Sync>>,
     /// The settings of ours at the beginning.
     pub own: AlmagestOptions,
+    /// Memory, files to spill to and stores that it shares with others; its own if absent.
+    pub runtime: Option<Arc<RuntimeEnv>>,
 }
 
 /// Settings under which a sort spills in a thread that may hold `bytes`.
@@ -96,9 +98,13 @@ impl Session {
         if let Some(bytes) = options.memory_bytes_max {
             config = fit_sorts(config, bytes / threads);
         }
+        let runtime = match &options.runtime {
+            Some(runtime) => Arc::clone(runtime),
+            None => runtime(registry, options)?,
+        };
         let mut builder = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(runtime(registry, options)?)
+            .with_runtime_env(runtime)
             .with_default_features();
         if !options.first_rules.is_empty() {
             let others = Optimizer::default().rules;
@@ -106,7 +112,9 @@ impl Session {
             builder = builder.with_optimizer_rules(rules);
         }
         let planner = options.planner.clone().unwrap_or_else(|| Arc::new(LocalPlanner));
-        builder = builder.with_query_planner(planner);
+        builder = builder
+            .with_query_planner(planner)
+            .with_physical_optimizer_rule(Arc::new(YieldingJoins));
         for rule in crate::rewrite::analyzer_rules() {
             builder = builder.with_analyzer_rule(rule);
         }
@@ -158,13 +166,19 @@ impl Session {
     /// # Errors
     /// As [`Session::sql`].
     pub async fn execute(&self, statement: Statement) -> Result<DataFrame> {
+        let plan = self.plan(statement).await?;
+        Ok(self.context.execute_logical_plan(plan).await?)
+    }
+
+    /// Plans one parsed statement, of whatever kind, and runs nothing.
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
         let state = self.context.state();
         let statement = sql::prepare(statement, &state, &self.registry)?;
-        let plan = match state.statement_to_plan(statement).await {
-            Ok(plan) => plan,
-            Err(cause) => return Err(sql::explain_missing(cause, &state)),
-        };
-        Ok(self.context.execute_logical_plan(plan).await?)
+        let plan = state.statement_to_plan(statement).await;
+        plan.map_err(|cause| sql::explain_missing(cause, &state))
     }
 
     /// The DataFusion context underneath. Its `sql` takes our SQL without named arguments: our

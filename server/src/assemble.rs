@@ -22,6 +22,16 @@ pub fn session(options: &SessionOptions) -> Result<Session> {
     session_with(&registry(), options)
 }
 
+/// A session with the formats, stores and array functions of `registry`, whose queries run where
+/// `options.own` says.
+///
+/// # Errors
+/// `Plan` if an option cannot be met.
+#[cfg(feature = "flight")]
+pub fn session_of(registry: &Registry, options: &SessionOptions) -> Result<Session> {
+    crate::cluster::session_of(registry.clone(), options)
+}
+
 /// The same, with the formats, stores and array functions of `registry`.
 ///
 /// # Errors

@@ -17,6 +17,8 @@ use crate::launch::ClusterArguments;
 use crate::output::Format;
 #[cfg(feature = "cluster")]
 use crate::roles::{ExecutorArguments, SchedulerArguments};
+#[cfg(feature = "flight")]
+use crate::serve::ServeArguments;
 #[cfg(feature = "cluster")]
 use almagest::cluster::Place;
 
@@ -61,6 +63,8 @@ pub enum Command {
     Executor(ExecutorArguments),
     #[cfg(feature = "cluster")]
     Cluster(Box<ClusterArguments>),
+    #[cfg(feature = "flight")]
+    Serve(Box<ServeArguments>),
 }
 
 /// Where statements come from and where answers go.
@@ -139,6 +143,11 @@ impl Arguments {
     /// The arguments, or an end of the process with help, version or a hint.
     pub fn from_command_line() -> Self {
         let words: Vec<OsString> = std::env::args_os().collect();
+        #[cfg(feature = "flight")]
+        let words = crate::serve::with_config(words).unwrap_or_else(|error| {
+            let _ = crate::run::told(error);
+            std::process::exit(2)
+        });
         match Self::try_parse_from(&words).and_then(Self::checked) {
             Ok(arguments) => arguments,
             Err(error) => with_hint(error).exit(),

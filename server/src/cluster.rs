@@ -14,7 +14,6 @@ mod executor;
 mod failure;
 mod gatekeeper;
 mod hash_joins;
-mod limits;
 mod local;
 mod place;
 mod planner;
@@ -25,16 +24,19 @@ mod scheduler;
 mod sendable;
 mod watcher;
 
+pub use crate::limits::Limits;
 pub use address::Address;
 pub use executor::{Ended, ExecutorOptions, HEARTBEAT_SECONDS, run_executor};
-pub use limits::Limits;
 pub use local::{LocalCluster, LocalOptions};
 pub use place::Place;
+#[cfg(feature = "flight")]
+pub(crate) use processes::local_options;
 pub use scheduler::{Scheduler, SchedulerOptions};
 pub use watcher::{RunningStage, Watcher, WorkingExecutor};
 
 use std::sync::Arc;
 
+use almagest_engine::registry::Registry;
 use almagest_engine::{Result, Session, SessionOptions};
 
 use assembly::Assembly;
@@ -47,7 +49,15 @@ use planner::ClusterPlanner;
 /// # Errors
 /// `Plan` if an option cannot be met.
 pub fn session(options: &SessionOptions) -> Result<Session> {
-    let assembly = Assembly::new(1);
+    session_of(crate::assemble::registry(), options)
+}
+
+/// The same, with the formats, stores and array functions of `registry`.
+///
+/// # Errors
+/// As [`session`].
+pub(crate) fn session_of(registry: Registry, options: &SessionOptions) -> Result<Session> {
+    let assembly = Assembly::of(registry, 1);
     let planner = Arc::new(ClusterPlanner::new(assembly.logical_codec(), options.clone()));
     let session_options =
         SessionOptions { planner: Some(Arc::clone(&planner) as _), ..options.clone() };

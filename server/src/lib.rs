@@ -12,8 +12,17 @@
 mod assemble;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+#[cfg(feature = "flight")]
+pub mod flight;
+#[cfg(feature = "cluster")]
+mod limits;
 
 pub use almagest_engine::{
     AlmagestOptions, Error, ErrorKind, Result, Scheduler, Session, SessionOptions,
 };
 pub use assemble::session;
+
+/// Cores that this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}

@@ -100,8 +100,8 @@ impl Admission {
         if waits >= self.limits.waiting_max && !queries.may_run(session, &self.limits) {
             let running: usize = queries.running.values().sum();
             return Err(Error::exhausted(format!(
-                "{running} queries run and {waits} wait, and more than that this scheduler does \
-                 not take; try again later, or start it with larger --max-queries and --max-queued"
+                "{running} queries run and {waits} wait, and more are not taken; try again later, or \
+                 let --max-queries and --max-queued be larger"
             )));
         }
         queries.last += 1;

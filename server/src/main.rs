@@ -17,6 +17,8 @@ mod progress;
 #[cfg(feature = "cluster")]
 mod roles;
 mod run;
+#[cfg(feature = "flight")]
+mod serve;
 mod shell;
 mod statements;
 
@@ -91,6 +93,10 @@ async fn start(arguments: Arguments) -> Result<()> {
             #[cfg(feature = "cluster")]
             Command::Cluster(cluster) => {
                 launcher::run(*cluster, arguments.messages).await.map_err(told)
+            }
+            #[cfg(feature = "flight")]
+            Command::Serve(serve) => {
+                serve::serve(*serve, &arguments.session, arguments.messages).await.map_err(told)
             }
             #[cfg(feature = "cluster")]
             Command::Executor(executor) => {

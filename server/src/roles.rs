@@ -124,7 +124,7 @@ pub async fn executor(
         name: arguments.name.clone(),
         scheduler: arguments.scheduler.clone(),
         bind: arguments.bind,
-        cores: arguments.cores.map_or_else(cores, NonZeroUsize::get),
+        cores: arguments.cores.map_or_else(almagest::cores, NonZeroUsize::get),
         memory_bytes_max: session.memory_limit,
         work_dir: arguments.work_dir.clone().unwrap_or_else(std::env::temp_dir),
         disk_bytes_max: arguments.disk_limit.map(|bytes| bytes as u64),
@@ -211,10 +211,6 @@ async fn input_end() {
         while input.read(&mut ignored).is_ok_and(|count| count > 0) {}
     });
     let _ = reading.await;
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Refuses addresses that other machines can reach.

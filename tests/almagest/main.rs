@@ -9,6 +9,8 @@ mod damaged_files;
 mod documented_examples;
 mod embedding;
 mod filters_golden;
+mod flight;
+mod flight_safety;
 mod hdf5_corpus;
 mod hdf5_reads;
 mod hdf5_real;

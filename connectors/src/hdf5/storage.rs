@@ -11,10 +11,26 @@ use std::sync::Arc;
 use almagest_engine::{Error, Result};
 use arrow::buffer::MutableBuffer;
 use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
+
+/// Asks the session's store for local files whether a path may be read: it is read past that store,
+/// which on a server refuses most.
+async fn check_allowed(runtime: &RuntimeEnv, path: &str) -> Result<()> {
+    let whole = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    let whole = whole.map_err(|cause| Error::plan(format!("no path of a file: {cause}")))?;
+    let path = Path::from_absolute_path(whole)
+        .map_err(|cause| Error::plan(format!("no path of a file: {cause}")))?;
+    let store = runtime.object_store(ObjectStoreUrl::local_filesystem())?;
+    match store.head(&path).await {
+        Err(refused @ object_store::Error::PermissionDenied { .. }) => Err(refused.into()),
+        // that it is not there, or a folder, is told when it is opened
+        _ => Ok(()),
+    }
+}
 
 /// Bytes of the widest number.
 const ALIGNMENT: usize = 16;
@@ -40,6 +56,7 @@ impl FileBytes {
     pub async fn open(runtime: &RuntimeEnv, location: &str) -> Result<Self> {
         let local = location.strip_prefix("file://").unwrap_or(location);
         if !local.contains("://") {
+            check_allowed(runtime, local).await?;
             return Self::open_local(local);
         }
         let url = ListingTableUrl::parse(location)

@@ -93,7 +93,12 @@ pub struct Assembly {
 impl Assembly {
     /// The pieces for a process that computes on this many threads.
     pub fn new(threads: usize) -> Self {
-        Self { registry: assemble::registry(), threads: Arc::new(ComputeThreads::new(threads)) }
+        Self::of(assemble::registry(), threads)
+    }
+
+    /// The same, of this registry.
+    pub fn of(registry: Registry, threads: usize) -> Self {
+        Self { registry, threads: Arc::new(ComputeThreads::new(threads)) }
     }
 
     /// The codec of logical plans.
@@ -147,7 +152,8 @@ impl Assembly {
     /// # Errors
     /// `Plan` if an option cannot be met.
     pub fn client_session(&self, options: SessionOptions) -> Result<Session> {
-        let mut settings = SessionConfig::new().with_option_extension(BallistaConfig::default());
+        let settings = options.settings.clone().unwrap_or_default();
+        let mut settings = settings.with_option_extension(BallistaConfig::default());
         if !options.own.runs_here() {
             // Ballista's choice, as views grow large when they are sent
             let options = settings.options_mut();

@@ -30,7 +30,7 @@ use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 
-use super::limits::{Admission, Limits, Pass};
+use crate::limits::{Admission, Limits, Pass};
 
 /// How often a query that runs is looked at.
 const PAUSE: Duration = Duration::from_millis(20);

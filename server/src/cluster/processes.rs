@@ -1,6 +1,5 @@
 //! The executors of `almagest.scheduler = 'processes'`, started for the first query that needs them.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use almagest_engine::{AlmagestOptions, Error, Result, SessionOptions};
@@ -29,7 +28,7 @@ impl Processes {
     /// # Errors
     /// `Unreachable` if one does not start.
     pub async fn address(&self, own: &AlmagestOptions) -> Result<Address> {
-        let cores = self.options.threads.unwrap_or_else(cores);
+        let cores = self.options.threads.unwrap_or_else(crate::cores);
         let count = if own.processes == 0 { cores } else { own.processes };
         let mut started = self.started.lock().await;
         if let Some((_, cluster)) = started.as_ref().filter(|(running, _)| *running == count) {
@@ -37,24 +36,29 @@ impl Processes {
         }
         // those of another number end first
         *started = None;
-        let cluster = LocalCluster::start(&self.local(count, cores)?).await?;
+        let cluster = LocalCluster::start(&local_options(&self.options, count)?).await?;
         let address = cluster.address().clone();
         *started = Some((count, cluster));
         Ok(address)
     }
+}
 
-    fn local(&self, count: usize, cores: usize) -> Result<LocalOptions> {
-        Ok(LocalOptions {
-            command: command()?,
-            executors: count,
-            cores: (cores / count).max(1),
-            memory_bytes_max: self.options.memory_bytes_max,
-            work_dir: self.options.spill_dir.clone(),
-            disk_bytes_max: None,
-            heartbeat_seconds: HEARTBEAT_SECONDS,
-            scheduler: SchedulerOptions { port: 0, ..SchedulerOptions::default() },
-        })
-    }
+/// As many executors on this machine, which together may use what `options` allow.
+///
+/// # Errors
+/// `NotFound` if the command almagest is not.
+pub(crate) fn local_options(options: &SessionOptions, count: usize) -> Result<LocalOptions> {
+    let cores = options.threads.unwrap_or_else(crate::cores);
+    Ok(LocalOptions {
+        command: command()?,
+        executors: count,
+        cores: (cores / count).max(1),
+        memory_bytes_max: options.memory_bytes_max,
+        work_dir: options.spill_dir.clone(),
+        disk_bytes_max: None,
+        heartbeat_seconds: HEARTBEAT_SECONDS,
+        scheduler: SchedulerOptions { port: 0, ..SchedulerOptions::default() },
+    })
 }
 
 /// The command `almagest`: this process, or the one that PATH names.
@@ -75,8 +79,4 @@ fn command() -> Result<PathBuf> {
              folder, or choose almagest.scheduler = 'threads'",
         )
     })
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }

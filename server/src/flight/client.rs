@@ -1,0 +1,394 @@
+//! A client's session: its settings and views, what it prepared, and its queries.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use almagest_engine::{Error, Result, Session};
+use arrow::array::UInt64Array;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::TableReference;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan, WriteOp};
+use datafusion::physical_plan::execute_stream;
+use futures::{Stream, TryStreamExt};
+use parking_lot::Mutex;
+
+use super::layered::Layered;
+use super::policy::{Effect, Policy};
+use super::prepared::Prepared;
+use super::query::{Planned, Query};
+use super::query_pool::QueryPool;
+use super::shared::Shared;
+use super::stored::Mode;
+
+/// Queries that a session may have and not fetch.
+const QUERIES_MAX: usize = 1000;
+/// Statements that a session may have prepared.
+const PREPARED_MAX: usize = 1000;
+/// Where the tables of all are.
+const CATALOG: &str = "datafusion";
+const SCHEMA: &str = "public";
+
+/// Who a client is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The name by which it is told.
+    pub name: String,
+    /// Whether it may write.
+    pub writes: bool,
+}
+
+/// The session.
+pub struct Client {
+    identity: Identity,
+    session: Session,
+    shared: Arc<Shared>,
+    prepared: Mutex<HashMap<String, Arc<Prepared>>>,
+    queries: Mutex<HashMap<String, Arc<Query>>>,
+}
+
+impl Client {
+    /// A new session, which sees the tables of all.
+    ///
+    /// # Errors
+    /// Those of making a session.
+    pub fn try_new(shared: Arc<Shared>, identity: Identity) -> Result<Self> {
+        let session = shared.session()?;
+        let layers = vec![Arc::clone(&shared.tables), Arc::clone(&shared.stored) as _];
+        let catalog = session.context().catalog(CATALOG);
+        let catalog = catalog.ok_or_else(|| Error::bug("a session without a catalog"))?;
+        catalog.register_schema(SCHEMA, Arc::new(Layered::new(layers)))?;
+        shared.metrics.sessions.inc();
+        Ok(Self {
+            identity,
+            session,
+            shared,
+            prepared: Mutex::default(),
+            queries: Mutex::default(),
+        })
+    }
+
+    /// What all clients share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The session of SQL.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Who it is.
+    pub fn user_name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// What its statements may do.
+    pub fn policy(&self) -> Policy<'_> {
+        Policy {
+            access: &self.shared.access,
+            writes: self.identity.writes,
+            threads: self.shared.threads(),
+        }
+    }
+
+    /// The plan of a statement.
+    ///
+    /// # Errors
+    /// `Syntax`, `Plan`, `NotFound`, `Exhausted` for one that is too long.
+    pub async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+        let most = self.shared.limits.statement_bytes_max;
+        if sql.len() > most {
+            return Err(Error::exhausted(format!(
+                "the statement has {} bytes, more than the {most} that this server takes",
+                sql.len()
+            )));
+        }
+        let (session, sql) = (self.session.clone(), sql.to_string());
+        // a task of its own: a panic of the planner is no end of the server
+        apart(async move {
+            let mut statements = session.statements(&sql)?;
+            match (statements.pop_front(), statements.len()) {
+                (Some(statement), 0) => session.plan(statement).await,
+                (None, _) => Err(Error::syntax("no statement in the text")),
+                (Some(_), more) => Err(Error::syntax(format!(
+                    "{} statements, where one was expected; send them one after the other",
+                    more + 1
+                ))),
+            }
+        })
+        .await
+    }
+
+    /// Takes a statement: one that reads is planned, and any other runs.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn begin(&self, sql: &str) -> Result<Arc<Query>> {
+        let plan = self.plan(sql).await?;
+        self.begin_plans(sql, vec![plan]).await
+    }
+
+    /// Takes a statement that is planned, for each set of the values of its parameters.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn begin_plans(&self, text: &str, plans: Vec<LogicalPlan>) -> Result<Arc<Query>> {
+        let life = self.shared.limits.query_life;
+        let mut effect = Effect::Reads;
+        for plan in &plans {
+            effect = self.policy().judge(plan)?;
+        }
+        let query = match effect {
+            Effect::Reads => {
+                let held = self.shared.stored.held();
+                let planned = self.planned_all(&plans).await?;
+                Query::new(text, plans, planned, held, life)
+            }
+            Effect::Changes => {
+                let pass = self.shared.admission.enter(self.user_name()).await?;
+                let schema = plans
+                    .first()
+                    .map_or_else(Schema::empty, |plan| plan.schema().as_arrow().clone());
+                let mut rows = vec![];
+                for plan in plans {
+                    rows.extend(self.change(plan).await?);
+                }
+                drop(pass);
+                Query::done(text, &schema, rows, life)
+            }
+        };
+        let query = Arc::new(query);
+        let now = Instant::now();
+        let mut queries = self.queries.lock();
+        queries.retain(|_, query| !query.is_over(now));
+        if queries.len() >= QUERIES_MAX {
+            return Err(Error::exhausted(format!(
+                "{QUERIES_MAX} queries of this session wait to be fetched; fetch or cancel some"
+            )));
+        }
+        queries.insert(query.id().into(), Arc::clone(&query));
+        Ok(query)
+    }
+
+    /// The physical plans of a query.
+    ///
+    /// # Errors
+    /// Those of planning.
+    pub async fn planned_all(&self, plans: &[LogicalPlan]) -> Result<Vec<Planned>> {
+        let mut planned = vec![];
+        for plan in plans {
+            planned.push(self.planned(plan).await?);
+        }
+        Ok(planned)
+    }
+
+    async fn planned(&self, plan: &LogicalPlan) -> Result<Planned> {
+        let state = self.session.context().state();
+        let mut task = TaskContext::from(&state);
+        if let Some(bytes) = self.shared.limits.query_bytes_max {
+            let all = state.runtime_env();
+            let pool = QueryPool::new(Arc::clone(&all.memory_pool), bytes);
+            let runtime = RuntimeEnv { memory_pool: Arc::new(pool), ..all.as_ref().clone() };
+            task = task.with_runtime(Arc::new(runtime));
+        }
+        let plan = plan.clone();
+        let physical = apart(async move { Ok(state.create_physical_plan(&plan).await?) }).await?;
+        Ok((physical, Arc::new(task)))
+    }
+
+    /// Does what a statement says that changes something.
+    async fn change(&self, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let stored = &self.shared.stored;
+        match plan {
+            LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) if is_shared(&table.name) => {
+                let name = table.name.table();
+                if table.if_not_exists && stored.has(name) {
+                    return Ok(vec![]);
+                }
+                let mode = if table.or_replace { Mode::Replace } else { Mode::Create };
+                self.check_free(name, mode)?;
+                self.write(name, mode, &table.input).await?;
+                Ok(vec![])
+            }
+            LogicalPlan::Dml(dml)
+                if is_shared(&dml.table_name) && stored.has(dml.table_name.table()) =>
+            {
+                let mode = match dml.op {
+                    WriteOp::Insert(InsertOp::Append) => Mode::Append,
+                    _ => Mode::Replace,
+                };
+                let count = self.write(dml.table_name.table(), mode, &dml.input).await?;
+                counted(count)
+            }
+            LogicalPlan::Ddl(DdlStatement::DropTable(ref table))
+                if is_shared(&table.name) && stored.has(table.name.table()) =>
+            {
+                self.check_writes()?;
+                stored.remove(table.name.table()).await;
+                Ok(vec![])
+            }
+            LogicalPlan::Ddl(DdlStatement::DropTable(ref table))
+                if is_shared(&table.name) && self.shared.tables.table_exist(table.name.table()) =>
+            {
+                Err(Error::denied(format!(
+                    "table '{}' is the server's, and no session drops it",
+                    table.name.table()
+                )))
+            }
+            plan => {
+                let context = self.session.context().clone();
+                let ran = self.shared.start(async move {
+                    Ok(context.execute_logical_plan(plan).await?.collect().await?)
+                });
+                joined(ran).await
+            }
+        }
+    }
+
+    fn check_writes(&self) -> Result<()> {
+        match self.identity.writes {
+            true => Ok(()),
+            false => Err(Error::denied("this user may only read")),
+        }
+    }
+
+    /// Refuses to make a table whose name is one of the server's, which nobody would see.
+    ///
+    /// # Errors
+    /// `Plan`.
+    pub fn check_free(&self, name: &str, mode: Mode) -> Result<()> {
+        if mode != Mode::Append && self.shared.tables.table_exist(name) {
+            return Err(Error::denied(format!(
+                "table '{name}' is the server's, and cannot be replaced; choose another name"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of a plan into a table that all see.
+    async fn write(&self, name: &str, mode: Mode, input: &LogicalPlan) -> Result<u64> {
+        let held = self.shared.stored.held();
+        let (plan, task) = self.planned(input).await?;
+        let schema = Arc::new(Schema::clone(input.schema().as_arrow()));
+        let rows = execute_stream(plan, task)?.map_err(Error::from);
+        let (stored, name) = (Arc::clone(&self.shared.stored), name.to_string());
+        let writing =
+            self.shared.start(async move { stored.write(&name, mode, schema, rows).await });
+        let count = joined(writing).await;
+        drop(held);
+        count
+    }
+
+    /// Writes rows that the client sends into a table that all see.
+    ///
+    /// # Errors
+    /// As [`StoredTables::write`](super::stored::StoredTables::write), and `Plan` if the client may
+    /// not write.
+    pub async fn ingest(
+        &self,
+        name: &str,
+        mode: Mode,
+        schema: Arc<Schema>,
+        rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
+    ) -> Result<u64> {
+        self.check_writes()?;
+        self.check_free(name, mode)?;
+        let pass = self.shared.admission.enter(self.user_name()).await?;
+        let count = self.shared.stored.write(name, mode, schema, rows).await;
+        drop(pass);
+        count
+    }
+
+    /// A query of the session.
+    ///
+    /// # Errors
+    /// `NotFound` for one that is not there (any more).
+    pub fn query(&self, id: &str) -> Result<Arc<Query>> {
+        let mut queries = self.queries.lock();
+        let found = queries.get(id).filter(|query| !query.is_over(Instant::now())).cloned();
+        if found.is_none() {
+            queries.remove(id);
+        }
+        found.ok_or_else(|| {
+            Error::not_found("no such query in this session; it was closed, or fetched too late")
+        })
+    }
+
+    /// Ends a query; `false` if it is not there (any more).
+    pub fn cancel(&self, id: &str) -> bool {
+        let query = self.queries.lock().remove(id);
+        query.inspect(|query| query.cancel()).is_some()
+    }
+
+    /// Keeps a prepared statement.
+    ///
+    /// # Errors
+    /// `Exhausted` for too many.
+    pub fn keep(&self, prepared: Prepared) -> Result<String> {
+        let mut all = self.prepared.lock();
+        if all.len() >= PREPARED_MAX {
+            return Err(Error::exhausted(format!(
+                "this session has {PREPARED_MAX} prepared statements; close some"
+            )));
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        all.insert(id.clone(), Arc::new(prepared));
+        Ok(id)
+    }
+
+    /// A prepared statement.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn prepared(&self, id: &str) -> Result<Arc<Prepared>> {
+        let found = self.prepared.lock().get(id).cloned();
+        found.ok_or_else(|| Error::not_found("no such prepared statement in this session"))
+    }
+
+    /// Forgets a prepared statement.
+    pub fn forget(&self, id: &str) {
+        self.prepared.lock().remove(id);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.queries.lock().values().for_each(|query| query.cancel());
+        self.shared.metrics.sessions.dec();
+    }
+}
+
+/// Whether a name is one of the schema that all see.
+fn is_shared(name: &TableReference) -> bool {
+    name.catalog().is_none_or(|catalog| catalog == CATALOG)
+        && name.schema().is_none_or(|schema| schema == SCHEMA)
+}
+
+/// The answer of a statement that wrote rows.
+fn counted(count: u64) -> Result<Vec<RecordBatch>> {
+    let schema = Schema::new(vec![Field::new("count", DataType::UInt64, false)]);
+    let batch =
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(UInt64Array::from(vec![count]))]);
+    Ok(vec![batch.map_err(|cause| Error::bug("a count is no row").caused_by(cause))?])
+}
+
+/// Runs as a task of its own, which ends with who waits for it.
+async fn apart<T: Send + 'static>(
+    future: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    joined(SpawnedTask::spawn(future)).await
+}
+
+/// The outcome of a task of its own.
+async fn joined<T: 'static>(task: SpawnedTask<Result<T>>) -> Result<T> {
+    task.join().await.map_err(|cause| match cause.is_cancelled() {
+        true => Error::cancelled("the statement was stopped"),
+        false => Error::bug("running the statement panicked").caused_by(cause),
+    })?
+}

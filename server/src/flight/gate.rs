@@ -1,0 +1,279 @@
+//! Who asks: from the words in a request to the session of its client.
+//!
+//! A log-in with user and password gives a token, and a session that belongs to it. Tokens that were
+//! made beforehand, and anonymous clients where these may come, have a session for each connection,
+//! so that what one sets is not seen by another.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tonic::metadata::MetadataMap;
+use tonic::transport::server::TlsConnectInfo;
+use tonic::{Extensions, Request, Status};
+
+use super::client::{Client, Identity};
+use super::credentials::Credentials;
+use super::failures::Failures;
+use super::logins::Logins;
+use super::server::Peer;
+use super::shared::Shared;
+use super::status::status_of;
+use super::users::{User, Users};
+
+const AUTHORIZATION: &str = "authorization";
+const ANONYMOUS: &str = "anonymous";
+/// How long a token that a log-in gave is good at most.
+const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Failed log-ins, within a minute of each other, after which a user at an address must wait; and an
+/// address, whoever it names.
+const FAILURES_FREE: u32 = 5;
+const PEER_FAILURES_FREE: u32 = 50;
+/// Passwords that are checked at once: each takes a core for tens of milliseconds, and memory.
+const CHECKS_MAX: usize = 4;
+
+/// Who may come in.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Those with a name; none without.
+    pub users: Option<Users>,
+    /// Whether others may, too.
+    pub anonymous: bool,
+}
+
+/// The gate.
+pub struct Gate {
+    shared: Arc<Shared>,
+    users: Option<Arc<Users>>,
+    anonymous: bool,
+    logins: Logins<Client>,
+    /// Sessions without a token of their own.
+    connected: Mutex<HashMap<(String, u64), Connected>>,
+    /// Of a user at an address; and of an address, where many may work behind one.
+    failures: Failures,
+    peer_failures: Failures,
+    checks: tokio::sync::Semaphore,
+}
+
+struct Connected {
+    client: Arc<Client>,
+    used: Instant,
+}
+
+impl Gate {
+    /// The gate to what is shared.
+    pub fn new(shared: Arc<Shared>, entrance: Entrance) -> Self {
+        let limits = &shared.limits;
+        Self {
+            users: entrance.users.map(Arc::new),
+            anonymous: entrance.anonymous,
+            logins: Logins::new(limits.idle_max, TOKEN_LIFE, limits.sessions_max),
+            connected: Mutex::default(),
+            failures: Failures::new(FAILURES_FREE),
+            peer_failures: Failures::new(PEER_FAILURES_FREE),
+            checks: tokio::sync::Semaphore::new(CHECKS_MAX),
+            shared,
+        }
+    }
+
+    /// Logs in with the words of a request: the token for all that follow.
+    ///
+    /// # Errors
+    /// `Unauthenticated` for wrong words, `ResourceExhausted` for too many attempts or sessions.
+    pub async fn log_in<T>(&self, request: &Request<T>) -> Result<String, Status> {
+        let header = header_of(request.metadata())?;
+        let identity = match header.map(Credentials::parse).transpose() {
+            Err(problem) => return Err(Status::unauthenticated(problem)),
+            Ok(None) if self.anonymous => anonymous(),
+            Ok(None) => return Err(no_credentials()),
+            Ok(Some(Credentials::Basic { user, password })) => {
+                self.check_password(&user, password, peer(request.extensions())).await?
+            }
+            // a token that is good needs no other
+            Ok(Some(Credentials::Bearer(token))) => {
+                if self.logins.find(&token, Instant::now()).is_some() {
+                    return Ok(token);
+                }
+                self.check_token(&token, peer(request.extensions()))?
+            }
+        };
+        let client = Arc::new(self.made(identity)?);
+        self.logins.issue(client, Instant::now()).map_err(Status::resource_exhausted)
+    }
+
+    /// The session of whoever asks.
+    ///
+    /// # Errors
+    /// As [`Gate::log_in`].
+    pub async fn client<T>(&self, request: &Request<T>) -> Result<Arc<Client>, Status> {
+        let header = header_of(request.metadata())?;
+        let identity = match header.map(Credentials::parse).transpose() {
+            Err(problem) => return Err(Status::unauthenticated(problem)),
+            Ok(None) if self.anonymous => anonymous(),
+            Ok(None) => return Err(no_credentials()),
+            Ok(Some(Credentials::Basic { user, password })) => {
+                self.check_password(&user, password, peer(request.extensions())).await?
+            }
+            Ok(Some(Credentials::Bearer(token))) => {
+                if let Some(client) = self.logins.find(&token, Instant::now()) {
+                    return Ok(client);
+                }
+                self.check_token(&token, peer(request.extensions()))?
+            }
+        };
+        self.connected(identity, request.extensions())
+    }
+
+    /// Ends the session of whoever asks.
+    pub fn close<T>(&self, request: &Request<T>) {
+        let header = header_of(request.metadata()).ok().flatten();
+        if let Some(Ok(Credentials::Bearer(token))) = header.map(Credentials::parse)
+            && self.logins.close(&token)
+        {
+            return;
+        }
+        if let Some(connection) = connection_of(request.extensions()) {
+            self.connected.lock().retain(|(_, of), _| *of != connection);
+        }
+    }
+
+    /// Ends the sessions of a connection that has ended.
+    pub fn disconnected(&self, connection: u64) {
+        self.connected.lock().retain(|(_, of), _| *of != connection);
+    }
+
+    /// Ends what nobody has used for long.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        drop(self.logins.sweep(now));
+        let idle_max = self.shared.limits.idle_max;
+        self.connected.lock().retain(|_, session| now.duration_since(session.used) < idle_max);
+    }
+
+    fn connected(
+        &self,
+        identity: Identity,
+        extensions: &Extensions,
+    ) -> Result<Arc<Client>, Status> {
+        let connection = connection_of(extensions)
+            .ok_or_else(|| Status::internal("a request without a connection"))?;
+        let key = (identity.name.clone(), connection);
+        let mut connected = self.connected.lock();
+        if let Some(found) = connected.get_mut(&key) {
+            found.used = Instant::now();
+            return Ok(Arc::clone(&found.client));
+        }
+        let most = self.shared.limits.sessions_max;
+        if connected.len() >= most {
+            return Err(Status::resource_exhausted(format!(
+                "{most} sessions are open, and more this server does not take; try again later"
+            )));
+        }
+        let client = Arc::new(self.made(identity)?);
+        connected.insert(key, Connected { client: Arc::clone(&client), used: Instant::now() });
+        Ok(client)
+    }
+
+    fn made(&self, identity: Identity) -> Result<Client, Status> {
+        let made = Client::try_new(Arc::clone(&self.shared), identity);
+        made.map_err(|error| status_of(&error, &self.shared.access))
+    }
+
+    async fn check_password(
+        &self,
+        name: &str,
+        password: String,
+        peer: String,
+    ) -> Result<Identity, Status> {
+        let key = format!("{name} at {peer}");
+        self.check_failures(Some(&key), &peer)?;
+        let Some(users) = self.users.clone() else { return Err(no_users()) };
+        let _turn = self.checks.acquire().await.map_err(|_| Status::unavailable("it ends"))?;
+        let owned = name.to_string();
+        let checking =
+            tokio::task::spawn_blocking(move || users.verify_password(&owned, &password));
+        let found = checking.await.map_err(|_| Status::internal("checking a password failed"))?;
+        self.outcome(found, Some(&key), &peer)
+    }
+
+    fn check_token(&self, token: &str, peer: String) -> Result<Identity, Status> {
+        // nobody guesses a token, but whoever tries must not do so for ever
+        self.check_failures(None, &peer)?;
+        let found = self.users.as_ref().and_then(|users| users.verify_token(token));
+        self.outcome(found, None, &peer)
+    }
+
+    fn check_failures(&self, key: Option<&str>, peer: &str) -> Result<(), Status> {
+        let now = Instant::now();
+        let wait = key.and_then(|key| self.failures.check(key, now).err());
+        let wait = wait.max(self.peer_failures.check(peer, now).err());
+        match wait {
+            None => Ok(()),
+            Some(wait) => Err(Status::resource_exhausted(format!(
+                "too many log-ins failed; wait for {} s",
+                wait.as_secs() + 1
+            ))),
+        }
+    }
+
+    fn outcome(
+        &self,
+        found: Option<User>,
+        key: Option<&str>,
+        peer: &str,
+    ) -> Result<Identity, Status> {
+        match found {
+            Some(user) => {
+                key.iter().for_each(|key| self.failures.succeeded(key));
+                Ok(Identity { name: user.name, writes: user.writable })
+            }
+            None => {
+                key.iter().for_each(|key| self.failures.failed(key, Instant::now()));
+                self.peer_failures.failed(peer, Instant::now());
+                self.shared.metrics.refused.inc();
+                Err(Status::unauthenticated("the user, password or token is wrong"))
+            }
+        }
+    }
+}
+
+fn anonymous() -> Identity {
+    // whoever lets strangers in and names a folder to write in means them
+    Identity { name: ANONYMOUS.into(), writes: true }
+}
+
+fn no_credentials() -> Status {
+    Status::unauthenticated("log in with user and password, or send a token")
+}
+
+fn no_users() -> Status {
+    Status::unauthenticated("this server knows no users; come without a name")
+}
+
+fn header_of(metadata: &MetadataMap) -> Result<Option<&str>, Status> {
+    let header = metadata.get(AUTHORIZATION);
+    let text = header.map(|value| value.to_str()).transpose();
+    text.map_err(|_| Status::unauthenticated("the authorization is no text"))
+}
+
+/// Who is at the other end, for counting what fails: not the port, which changes.
+fn peer(extensions: &Extensions) -> String {
+    match peer_of(extensions).map(|peer| peer.address.ip()) {
+        // whoever has one address has the whole block
+        Some(IpAddr::V6(ip)) => format!("peer {:x?}", &ip.segments()[..4]),
+        Some(IpAddr::V4(ip)) => format!("peer {ip}"),
+        None => "peer".into(),
+    }
+}
+
+fn peer_of(extensions: &Extensions) -> Option<Peer> {
+    let plain = extensions.get::<Peer>().copied();
+    let encrypted = || extensions.get::<TlsConnectInfo<Peer>>().map(|info| *info.get_ref());
+    plain.or_else(encrypted)
+}
+
+fn connection_of(extensions: &Extensions) -> Option<u64> {
+    peer_of(extensions).map(|peer| peer.id)
+}

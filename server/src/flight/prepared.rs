@@ -1,0 +1,292 @@
+//! Prepared statements and their parameters.
+//!
+//! Parameters are written `$1`, `$name` or `?`, and bound to rows: a row of values for each time that
+//! the statement is to run. A query over several rows gives the rows of each, one after the other. An
+//! `INSERT … VALUES` over several rows is one insertion: the bound rows become a table that it reads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use almagest_engine::{Error, Result};
+use arrow::array::Array;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, ParamValues, ScalarValue};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Values, cast as cast_to};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use parking_lot::Mutex;
+
+use super::client::Client;
+use super::query::{Query, wire_schema};
+
+/// Rows of parameters of one statement at most; each is a plan of its own.
+const ROWS_MAX: usize = 1000;
+/// The table of the bound rows.
+const BOUND: &str = "bound";
+
+/// A statement that was planned without the values of its parameters.
+#[derive(Debug)]
+pub struct Prepared {
+    text: String,
+    plan: LogicalPlan,
+    parameters: SchemaRef,
+    bound: Mutex<Vec<RecordBatch>>,
+}
+
+impl Prepared {
+    /// Plans a statement.
+    ///
+    /// # Errors
+    /// Those of planning, and of what the client must not do.
+    pub async fn try_new(client: &Client, sql: &str) -> Result<Self> {
+        let text = numbered(sql);
+        let plan = client.plan(&text).await?;
+        client.policy().judge(&plan)?;
+        let parameters = Arc::new(parameters_of(&plan)?);
+        Ok(Self { text, plan, parameters, bound: Mutex::default() })
+    }
+
+    /// The schema of its rows, as far as it is known without the values.
+    pub fn schema(&self) -> SchemaRef {
+        wire_schema(self.plan.schema().as_arrow(), None)
+    }
+
+    /// A column for each parameter, in the order in which they are bound; of the type Null where any
+    /// will do.
+    pub fn parameters(&self) -> &SchemaRef {
+        &self.parameters
+    }
+
+    /// Takes the rows for the next run.
+    pub fn bind(&self, rows: Vec<RecordBatch>) {
+        *self.bound.lock() = rows;
+    }
+
+    /// Runs, or plans what will run when it is fetched, with the values that are bound.
+    ///
+    /// # Errors
+    /// Those of the statement; `Plan` if values are missing.
+    pub async fn begin(&self, client: &Client) -> Result<Arc<Query>> {
+        let rows = self.bound.lock().clone();
+        client.begin_plans(&self.text, self.plans(&rows)?).await
+    }
+
+    /// Runs once for all rows that are bound. Gives the number of rows that were written.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn update(&self, client: &Client) -> Result<i64> {
+        let rows = std::mem::take(&mut *self.bound.lock());
+        let query = client.begin_plans(&self.text, self.plans(&rows)?).await?;
+        Ok(query.rows_written().unwrap_or(0))
+    }
+
+    fn plans(&self, rows: &[RecordBatch]) -> Result<Vec<LogicalPlan>> {
+        let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        let wanted = self.parameters.fields().len();
+        if wanted == 0 {
+            return Ok(vec![self.plan.clone()]);
+        }
+        if count == 0 {
+            return Err(Error::plan(format!(
+                "the statement has {wanted} parameters, and no values are bound to them"
+            )));
+        }
+        if is_insert(&self.plan) {
+            return Ok(vec![over_bound(self.plan.clone(), rows, &self.parameters)?]);
+        }
+        if count > ROWS_MAX {
+            return Err(Error::exhausted(format!(
+                "{count} rows of values are bound to a statement, which takes {ROWS_MAX} at most; \
+                 join with a table of them"
+            )));
+        }
+        let values = values_of(rows, &self.parameters)?.into_iter();
+        values.map(|values| bound(&self.plan, values)).collect()
+    }
+}
+
+fn bound(plan: &LogicalPlan, values: ParamValues) -> Result<LogicalPlan> {
+    Ok(plan.clone().with_param_values(values)?)
+}
+
+/// The statement with `$1`, `$2`, … for each `?`.
+fn numbered(sql: &str) -> String {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize();
+    let is_mark = |token: &Token| matches!(token, Token::Placeholder(mark) if mark == "?");
+    match tokens {
+        Ok(tokens) if tokens.iter().any(is_mark) => {
+            let mut count = 0;
+            let words = tokens.iter().map(|token| match is_mark(token) {
+                true => {
+                    count += 1;
+                    format!("${count}")
+                }
+                false => token.to_string(),
+            });
+            words.collect()
+        }
+        // without marks, or what the planner will refuse with a place
+        _ => sql.to_string(),
+    }
+}
+
+/// The parameters of a plan: numbered ones by number, then named ones by name.
+fn parameters_of(plan: &LogicalPlan) -> Result<Schema> {
+    let mut found: Vec<(Option<usize>, String, DataType)> = plan
+        .get_parameter_fields()?
+        .into_iter()
+        .map(|(name, field)| {
+            let data_type = field.map_or(DataType::Null, |field| field.data_type().clone());
+            (name.trim_start_matches('$').parse().ok(), name, data_type)
+        })
+        .collect();
+    found.sort_by(|left, right| {
+        let order = |number: Option<usize>| number.unwrap_or(usize::MAX);
+        (order(left.0), &left.1).cmp(&(order(right.0), &right.1))
+    });
+    for (position, (number, name, _)) in found.iter().enumerate() {
+        if number.is_some_and(|number| number != position + 1) {
+            return Err(Error::plan(format!(
+                "parameter {name} stands without ${}; number them from $1 on",
+                position + 1
+            )));
+        }
+    }
+    let fields = found.into_iter().map(|(_, name, data_type)| Field::new(name, data_type, true));
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Values for each row that is bound: by name for parameters with names.
+fn values_of(rows: &[RecordBatch], parameters: &Schema) -> Result<Vec<ParamValues>> {
+    let mut values = vec![];
+    for batch in rows {
+        let columns = columns_of(batch, parameters)?;
+        for row in 0..batch.num_rows() {
+            let mut map = HashMap::new();
+            for (parameter, column) in parameters.fields().iter().zip(&columns) {
+                let value = ScalarValue::try_from_array(batch.column(*column), row)?;
+                let name = parameter.name().trim_start_matches('$').to_string();
+                map.insert(name, ScalarAndMetadata::new(value, None));
+            }
+            values.push(ParamValues::Map(map));
+        }
+    }
+    Ok(values)
+}
+
+/// The columns of bound rows, one for each parameter: those of the same names, or else in order.
+fn columns_of(batch: &RecordBatch, parameters: &Schema) -> Result<Vec<usize>> {
+    let (given, wanted) = (batch.num_columns(), parameters.fields().len());
+    if given != wanted {
+        return Err(Error::plan(format!(
+            "the statement has {wanted} parameters, and {given} values are bound to them"
+        )));
+    }
+    let schema = batch.schema();
+    let by_name = |name: &str| {
+        let short = name.trim_start_matches('$');
+        schema.index_of(name).or_else(|_| schema.index_of(short)).ok()
+    };
+    let named = parameters.fields().iter().map(|field| by_name(field.name()));
+    let named: Option<Vec<usize>> = named.collect();
+    Ok(named.unwrap_or_else(|| (0..wanted).collect()))
+}
+
+/// Whether a plan inserts one row of values that has all of its parameters.
+fn is_insert(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Dml(_) = plan else { return false };
+    let (mut values, mut elsewhere) = (0, false);
+    let looked = plan.apply(|node| {
+        match node {
+            LogicalPlan::Values(Values { values: rows, .. }) => values += rows.len(),
+            LogicalPlan::Dml(_) | LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => {
+                elsewhere |= node.expressions().iter().any(has_placeholder);
+            }
+            _ => elsewhere = true,
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    looked.is_ok() && values == 1 && !elsewhere
+}
+
+fn has_placeholder(expression: &Expr) -> bool {
+    expression.exists(|inner| Ok(matches!(inner, Expr::Placeholder(_)))).unwrap_or(true)
+}
+
+/// The insertion of a row of values as one of as many rows as are bound.
+fn over_bound(
+    plan: LogicalPlan,
+    rows: &[RecordBatch],
+    parameters: &Schema,
+) -> DfResult<LogicalPlan> {
+    let Some(first) = rows.first() else { return Ok(plan) };
+    let order = columns_of(first, parameters)?;
+    let fields = parameters.fields().iter().zip(&order).map(|(parameter, column)| {
+        Field::new(parameter.name(), first.column(*column).data_type().clone(), true)
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let batches = rows.iter().map(|batch| {
+        let columns = order.iter().map(|column| Arc::clone(batch.column(*column))).collect();
+        RecordBatch::try_new(Arc::clone(&schema), columns)
+    });
+    let batches = batches.collect::<Result<Vec<_>, _>>()?;
+    let table = MemTable::try_new(schema, vec![batches])?;
+    let scan =
+        LogicalPlanBuilder::scan(BOUND, provider_as_source(Arc::new(table)), None)?.build()?;
+    plan.transform_up(|node| {
+        let LogicalPlan::Values(Values { schema, values }) = &node else {
+            return Ok(Transformed::no(node));
+        };
+        let Some(row) = values.first() else { return Ok(Transformed::no(node)) };
+        let columns = row.iter().zip(schema.fields()).map(|(value, field)| {
+            let value = from_bound(value.clone())?;
+            // values may have no type yet, where the parameter alone gives it
+            let value = match field.data_type() {
+                DataType::Null => value,
+                data_type => cast_to(value, data_type.clone()),
+            };
+            Ok(value.alias(field.name()))
+        });
+        let columns = columns.collect::<DfResult<Vec<_>>>()?;
+        let inserted = LogicalPlanBuilder::from(scan.clone()).project(columns)?.build()?;
+        Ok(Transformed::yes(inserted))
+    })
+    .data()
+}
+
+/// An expression that reads bound rows where it has parameters.
+fn from_bound(expression: Expr) -> DfResult<Expr> {
+    expression
+        .transform(|inner| match inner {
+            Expr::Placeholder(placeholder) => {
+                let column = Column::new(Some(BOUND), placeholder.id);
+                Ok(Transformed::yes(Expr::Column(column)))
+            }
+            inner => Ok(Transformed::no(inner)),
+        })
+        .data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_numbered_but_not_those_in_strings_and_comments() {
+        for (sql, expected) in [
+            ("SELECT ? + ?", "SELECT $1 + $2"),
+            ("SELECT '?', \"a?\", ? -- ?\n", "SELECT '?', \"a?\", $1 -- ?\n"),
+            ("SELECT 'it''s', ?", "SELECT 'it''s', $1"),
+            ("SELECT $1", "SELECT $1"),
+            ("SELECT 'open ?", "SELECT 'open ?"),
+        ] {
+            assert_eq!(numbered(sql), expected);
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! A query of a client, from its plan to the last batch that goes out.
+//!
+//! A statement that reads is planned when it is sent and runs when its rows are fetched; so one that
+//! nobody fetches costs nothing. Rows are made as fast as the client takes them: a few batches wait,
+//! and then the query does. Whoever stops fetching, cancels or goes away ends it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use almagest_engine::exec::progress::Progress;
+use almagest_engine::{Error, ErrorKind, Result};
+use arrow::array::{ArrayRef, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use super::client::Client;
+use super::metrics::Outcome;
+use super::stored::Version;
+use crate::limits::Pass;
+
+/// Batches that may wait for the client.
+const BATCHES_WAITING: usize = 2;
+/// How long a client that asks how far a query is waits at most.
+const POLL_WAIT: Duration = Duration::from_millis(200);
+/// Characters of a statement in the log.
+const LOGGED: usize = 200;
+
+/// The rows of a query, as they are made.
+pub type Rows = BoxStream<'static, Result<RecordBatch>>;
+/// A plan that can run, and what it may use.
+pub type Planned = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
+
+/// A query that may be fetched.
+pub struct Query {
+    id: String,
+    text: String,
+    schema: SchemaRef,
+    source: Source,
+    /// Made when the statement was sent; used up by the first who fetches.
+    planned: Mutex<Option<Vec<Planned>>>,
+    progress: Mutex<Option<Progress>>,
+    /// The beginning of rows that were asked for by asking how far they are.
+    begun: tokio::sync::Mutex<Option<Begun>>,
+    expires: Mutex<Instant>,
+    cancelled: watch::Sender<bool>,
+    /// Versions of tables that must stay while it is not done.
+    held: Vec<Arc<Version>>,
+}
+
+enum Source {
+    Plans(Vec<LogicalPlan>),
+    /// What a statement gave that has run.
+    Done(Vec<RecordBatch>),
+}
+
+enum Begun {
+    Runs(SpawnedTask<Result<Rows>>),
+    Ready(Result<Rows>),
+}
+
+/// How far a query is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HowFar {
+    /// Whether rows can be fetched without waiting.
+    pub ready: bool,
+    /// The part that is done, if that is known.
+    pub fraction: Option<f64>,
+}
+
+impl Query {
+    /// A query that runs when it is fetched: the rows of each plan, one after the other.
+    pub fn new(
+        text: &str,
+        plans: Vec<LogicalPlan>,
+        planned: Vec<Planned>,
+        held: Vec<Arc<Version>>,
+        life: Duration,
+    ) -> Self {
+        let logical =
+            plans.first().map_or_else(Schema::empty, |plan| plan.schema().as_arrow().clone());
+        let physical = planned.iter().map(|(plan, _)| plan.schema());
+        let schema = physical.fold(wire_schema(&logical, None), |told, physical| {
+            wire_schema(&told, Some(&physical))
+        });
+        let source = Source::Plans(plans);
+        Self { planned: Mutex::new(Some(planned)), held, ..Self::with(text, schema, source, life) }
+    }
+
+    /// One that has run.
+    pub fn done(text: &str, schema: &Schema, rows: Vec<RecordBatch>, life: Duration) -> Self {
+        Self::with(text, wire_schema(schema, None), Source::Done(rows), life)
+    }
+
+    fn with(text: &str, schema: SchemaRef, source: Source, life: Duration) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4().to_string(),
+            text: text.chars().take(LOGGED).collect(),
+            schema,
+            source,
+            planned: Mutex::default(),
+            progress: Mutex::default(),
+            begun: tokio::sync::Mutex::default(),
+            expires: Mutex::new(Instant::now() + life),
+            cancelled: watch::Sender::new(false),
+            held: vec![],
+        }
+    }
+
+    /// What it is called.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The schema of its rows, exactly.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Rows that its statement wrote, if it has run.
+    pub fn rows_written(&self) -> Option<i64> {
+        let Source::Done(batches) = &self.source else { return None };
+        let counts = batches.iter().filter(|batch| batch.num_columns() == 1).flat_map(|batch| {
+            let column = batch.column(0).as_any();
+            let counts = column.downcast_ref::<arrow::array::UInt64Array>();
+            counts.into_iter().flatten().flatten().map(|count| count as i64).collect::<Vec<_>>()
+        });
+        Some(counts.sum())
+    }
+
+    /// Whether it can be fetched no more.
+    pub fn is_over(&self, now: Instant) -> bool {
+        *self.expires.lock() < now
+    }
+
+    /// Lets it be fetched for so long from now on.
+    pub fn renew(&self, life: Duration) {
+        *self.expires.lock() = Instant::now() + life;
+    }
+
+    /// Ends it.
+    pub fn cancel(&self) {
+        self.cancelled.send_replace(true);
+    }
+
+    /// Its rows, conformed to its schema.
+    ///
+    /// # Errors
+    /// `Exhausted` if too many queries wait, and those of planning.
+    pub async fn rows(self: &Arc<Self>, client: &Arc<Client>) -> Result<Rows> {
+        let begun = self.begun.lock().await.take();
+        match begun {
+            Some(Begun::Ready(rows)) => rows,
+            Some(Begun::Runs(task)) => joined(task.join().await),
+            None => Arc::clone(self).begin(Arc::clone(client)).await,
+        }
+    }
+
+    /// Begins to make rows, and tells how far it is after a short while at most.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub async fn how_far(self: &Arc<Self>, client: &Arc<Client>) -> Result<HowFar> {
+        let mut begun = self.begun.lock().await;
+        if begun.is_none() {
+            let (query, client) = (Arc::clone(self), Arc::clone(client));
+            *begun = Some(Begun::Runs(SpawnedTask::spawn(async move {
+                let mut rows = query.begin(client).await?;
+                // with the first batch what must be done before any is done
+                let first = rows.next().await.transpose()?;
+                let first = stream::iter(first.map(Ok));
+                Ok(first.chain(rows).boxed())
+            })));
+        }
+        if let Some(Begun::Runs(task)) = begun.as_mut() {
+            let waited = tokio::time::timeout(POLL_WAIT, task).await;
+            match waited {
+                Ok(outcome) => *begun = Some(Begun::Ready(joined(outcome))),
+                Err(_) => {
+                    let fraction = self.progress.lock().as_ref().and_then(|p| p.now().fraction);
+                    return Ok(HowFar { ready: false, fraction });
+                }
+            }
+        }
+        if let Some(Begun::Ready(Err(error))) = begun.as_ref() {
+            return Err(error.copy());
+        }
+        Ok(HowFar { ready: true, fraction: Some(1.0) })
+    }
+
+    async fn begin(self: Arc<Self>, client: Arc<Client>) -> Result<Rows> {
+        let plans = match &self.source {
+            Source::Done(rows) => {
+                let schema = Arc::clone(&self.schema);
+                let rows: Vec<Result<RecordBatch>> =
+                    rows.iter().map(|batch| conformed(batch, &schema)).collect();
+                return Ok(stream::iter(rows).boxed());
+            }
+            Source::Plans(plans) => plans,
+        };
+        let mut record = Record::begin(Arc::clone(&self), Arc::clone(&client));
+        let mut cancelled = self.cancelled.subscribe();
+        let began = async {
+            let pass = client.shared().admission.enter(client.user_name()).await?;
+            let planned = self.planned.lock().take();
+            let planned = match planned {
+                Some(planned) => planned,
+                None => client.planned_all(plans).await?,
+            };
+            Ok::<_, Error>((pass, planned))
+        };
+        let began = tokio::select! {
+            began = began => began,
+            _ = cancelled.wait_for(|cancelled| *cancelled) => Err(stopped()),
+        };
+        let (pass, planned) = began.inspect_err(|error| record.failed(error))?;
+        record.pass = Some(pass);
+        // of several, the first is told of
+        *self.progress.lock() = planned.first().map(|(plan, _)| Progress::of(plan));
+        let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
+        let producer = client.shared().start(produce(planned, sender));
+        let limits = &client.shared().limits;
+        let making = Making {
+            deadline: limits.time_max.map(|time| tokio::time::Instant::now() + time),
+            cancelled,
+            receiver,
+            producer: Some(producer),
+            schema: Arc::clone(&self.schema),
+            record,
+        };
+        Ok(stream::unfold(making, Making::next).boxed())
+    }
+}
+
+/// The outcome of a task that was neither aborted nor panicked.
+fn joined<T>(outcome: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    outcome.map_err(|cause| match cause.is_cancelled() {
+        true => stopped(),
+        false => Error::bug("running the query panicked").caused_by(cause),
+    })?
+}
+
+fn stopped() -> Error {
+    Error::cancelled("the query was cancelled")
+}
+
+async fn produce(planned: Vec<Planned>, sender: mpsc::Sender<RecordBatch>) -> Result<()> {
+    for (plan, context) in planned {
+        let mut stream = execute_stream(plan, context)?;
+        while let Some(batch) = stream.next().await {
+            if sender.send(batch?).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows that are being made.
+struct Making {
+    deadline: Option<tokio::time::Instant>,
+    cancelled: watch::Receiver<bool>,
+    receiver: mpsc::Receiver<RecordBatch>,
+    /// Absent after the end.
+    producer: Option<SpawnedTask<Result<()>>>,
+    schema: SchemaRef,
+    record: Record,
+}
+
+impl Making {
+    async fn next(mut self) -> Option<(Result<RecordBatch>, Self)> {
+        let next = self.batch().await?;
+        if let Err(error) = &next {
+            self.record.failed(error);
+            self.producer = None;
+        }
+        Some((next, self))
+    }
+
+    async fn batch(&mut self) -> Option<Result<RecordBatch>> {
+        let producer = self.producer.as_mut()?;
+        let overdue = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let batch = tokio::select! {
+            biased;
+            _ = self.cancelled.wait_for(|cancelled| *cancelled) => return Some(Err(stopped())),
+            () = overdue => return Some(Err(self.record.overdue())),
+            batch = self.receiver.recv() => batch,
+        };
+        let Some(batch) = batch else {
+            let ended = joined(producer.await);
+            if ended.is_ok() {
+                self.record.outcome = Outcome::Done;
+            }
+            self.producer = None;
+            return ended.err().map(Err);
+        };
+        if let Err(error) = self.record.count(&batch) {
+            return Some(Err(error));
+        }
+        Some(conformed(&batch, &self.schema))
+    }
+}
+
+/// What is known of a query that runs; told to the log and the metrics when it is dropped.
+struct Record {
+    query: Arc<Query>,
+    client: Arc<Client>,
+    pass: Option<Pass>,
+    began: Instant,
+    rows: u64,
+    bytes: u64,
+    outcome: Outcome,
+}
+
+impl Record {
+    fn begin(query: Arc<Query>, client: Arc<Client>) -> Self {
+        client.shared().metrics.running.inc();
+        // until it is otherwise: whoever drops it before its end has left
+        let outcome = Outcome::Cancelled;
+        Self { query, client, pass: None, began: Instant::now(), rows: 0, bytes: 0, outcome }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.outcome = match error.kind() {
+            ErrorKind::Cancelled => Outcome::Cancelled,
+            _ => Outcome::Failed,
+        };
+    }
+
+    fn count(&mut self, batch: &RecordBatch) -> Result<()> {
+        let limits = &self.client.shared().limits;
+        self.rows += batch.num_rows() as u64;
+        self.bytes += batch.get_array_memory_size() as u64;
+        let passed = |what: &str, most: u64| {
+            Err(Error::exhausted(format!(
+                "the answer has more than the {most} {what} that this server sends for one query; \
+                 ask for less, or in parts"
+            )))
+        };
+        match (limits.rows_max, limits.bytes_max) {
+            (Some(most), _) if self.rows > most => passed("rows", most),
+            (_, Some(most)) if self.bytes > most => passed("bytes", most),
+            _ => Ok(()),
+        }
+    }
+
+    fn overdue(&self) -> Error {
+        Error::exhausted(format!(
+            "the query ran longer than the {} s that this server allows; ask for less",
+            self.client.shared().limits.time_max.unwrap_or_default().as_secs()
+        ))
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let metrics = &self.client.shared().metrics;
+        metrics.running.dec();
+        metrics.ended(self.outcome, self.rows, self.bytes, self.began.elapsed());
+        log::info!(
+            target: "almagest::queries",
+            "query={} user={} outcome={} rows={} bytes={} ms={} sql={:?}",
+            self.query.id,
+            self.client.user_name(),
+            self.outcome,
+            self.rows,
+            self.bytes,
+            self.began.elapsed().as_millis(),
+            self.query.text,
+        );
+        let _ = &self.query.held;
+    }
+}
+
+/// The schema that clients are told: kinds of text and bytes that all of them know, and nothing said
+/// to be never absent that might be.
+pub fn wire_schema(logical: &Schema, physical: Option<&Schema>) -> SchemaRef {
+    let fields = logical.fields().iter().enumerate().map(|(position, field)| {
+        let may_be_absent = physical.is_some_and(|schema| schema.field(position).is_nullable());
+        let nullable = field.is_nullable() || may_be_absent;
+        wire_field(field).as_ref().clone().with_nullable(nullable)
+    });
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), logical.metadata().clone()))
+}
+
+fn wire_field(field: &FieldRef) -> FieldRef {
+    let data_type = wire_type(field.data_type());
+    if data_type == *field.data_type() {
+        return Arc::clone(field);
+    }
+    Arc::new(Field::clone(field).with_data_type(data_type))
+}
+
+fn wire_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::List(item) => DataType::List(wire_field(item)),
+        DataType::LargeList(item) => DataType::LargeList(wire_field(item)),
+        DataType::ListView(item) => DataType::List(wire_field(item)),
+        DataType::LargeListView(item) => DataType::LargeList(wire_field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(wire_field(item), *size),
+        DataType::Map(entries, sorted) => DataType::Map(wire_field(entries), *sorted),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(wire_field).collect::<Fields>())
+        }
+        DataType::Dictionary(key, value) => {
+            DataType::Dictionary(key.clone(), Box::new(wire_type(value)))
+        }
+        other => other.clone(),
+    }
+}
+
+/// The batch under the schema that was told.
+pub fn conformed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| match column.data_type() == field.data_type() {
+        true => Ok(Arc::clone(column)),
+        false => cast(column, field.data_type()),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let conformed = columns.collect::<Result<Vec<ArrayRef>, _>>().and_then(|columns| {
+        RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+    });
+    conformed.map_err(|cause| Error::bug("rows differ from their plan").caused_by(cause))
+}

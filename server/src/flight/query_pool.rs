@@ -1,0 +1,107 @@
+//! The memory of one query: a part of what the server has, bounded.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use datafusion::common::resources_datafusion_err;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::memory_pool::{
+    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+};
+
+/// A pool that takes from another, at most so much.
+#[derive(Debug)]
+pub struct QueryPool {
+    shared: Arc<dyn MemoryPool>,
+    bytes_max: usize,
+    used: AtomicUsize,
+}
+
+impl QueryPool {
+    /// At most `bytes_max` of `shared`.
+    pub fn new(shared: Arc<dyn MemoryPool>, bytes_max: usize) -> Self {
+        Self { shared, bytes_max, used: AtomicUsize::new(0) }
+    }
+}
+
+impl fmt::Display for QueryPool {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "query of at most {} bytes", self.bytes_max)
+    }
+}
+
+impl MemoryPool for QueryPool {
+    fn name(&self) -> &'static str {
+        "query"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.shared.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.shared.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.used.fetch_add(additional, Ordering::Relaxed);
+        self.shared.grow(reservation, additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.used.fetch_sub(shrink, Ordering::Relaxed);
+        self.shared.shrink(reservation, shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DfResult<()> {
+        let fits =
+            |used: usize| used.checked_add(additional).filter(|used| *used <= self.bytes_max);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        taken.map_err(|used| {
+            resources_datafusion_err!(
+                "the query holds {used} bytes and wants {additional} more for {}, of the {} that one \
+                 query may hold on this server",
+                reservation.consumer().name(),
+                self.bytes_max
+            )
+        })?;
+        let grown = self.shared.try_grow(reservation, additional);
+        if grown.is_err() {
+            self.used.fetch_sub(additional, Ordering::Relaxed);
+        }
+        grown
+    }
+
+    fn reserved(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        MemoryLimit::Finite(self.bytes_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
+
+    #[test]
+    fn a_query_takes_its_share_and_gives_it_back() {
+        let shared: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(100));
+        let pool: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(Arc::clone(&shared), 60));
+        let other: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(Arc::clone(&shared), 60));
+        let reservation = MemoryConsumer::new("sort").register(&pool);
+        reservation.try_grow(50).unwrap();
+        let error = reservation.try_grow(11).unwrap_err().to_string();
+        assert!(error.contains("one query may hold"), "{error}");
+        let elsewhere = MemoryConsumer::new("sort").register(&other);
+        // what all may hold together is a limit too, and a refusal takes nothing
+        assert!(elsewhere.try_grow(60).is_err());
+        elsewhere.try_grow(50).unwrap();
+        assert_eq!((pool.reserved(), other.reserved(), shared.reserved()), (50, 50, 100));
+        drop((reservation, elsewhere));
+        assert_eq!((pool.reserved(), shared.reserved()), (0, 0));
+    }
+}

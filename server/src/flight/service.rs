@@ -1,0 +1,700 @@
+//! Flight SQL: what is asked, answered by the client's session.
+//!
+//! Here are the commands that arrow-flight's server knows how to tell apart; what it answers with
+//! Unimplemented is in [`endpoint`](super::endpoint), which also says who asks. Statements that read
+//! give a ticket, under which their rows are fetched; all others run when they are sent, once.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use almagest_engine::{Error, Result as OurResult};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::writer::IpcWriteOptions;
+use arrow::record_batch::RecordBatch;
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
+use arrow_flight::sql::{
+    ActionBeginSavepointRequest, ActionBeginSavepointResult, ActionBeginTransactionRequest,
+    ActionBeginTransactionResult, ActionCancelQueryRequest, ActionCancelQueryResult,
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+    ActionCreatePreparedStatementResult, ActionCreatePreparedSubstraitPlanRequest,
+    ActionEndSavepointRequest, ActionEndTransactionRequest, Any, CommandGetCatalogs,
+    CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
+    CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
+    CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
+    CommandStatementIngest, CommandStatementQuery, CommandStatementSubstraitPlan,
+    CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo,
+    TableExistsOption, TableNotExistOption, TicketStatementQuery,
+};
+use arrow_flight::{
+    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
+    SchemaAsIpc, Ticket,
+};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
+use prost::Message;
+use prost_types::Timestamp;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::client::Client;
+use super::metadata;
+use super::prepared::Prepared;
+use super::query::{Query, Rows};
+use super::status::status_of;
+use super::stored::Mode;
+
+type Data = <Service as FlightService>::DoGetStream;
+
+/// The service behind the question who asks.
+#[derive(Clone, Debug, Default)]
+pub struct Service;
+
+/// The client that [`endpoint`](super::endpoint) found to ask.
+///
+/// # Errors
+/// `Unauthenticated`, though it never comes so far.
+pub fn client_of<T>(request: &Request<T>) -> Result<Arc<Client>, Status> {
+    let client = request.extensions().get::<Arc<Client>>().cloned();
+    client.ok_or_else(|| Status::unauthenticated("log in first"))
+}
+
+/// The answer, or the error in gRPC's words.
+pub fn told<T>(client: &Client, outcome: OurResult<T>) -> Result<T, Status> {
+    outcome.map_err(|error| status_of(&error, &client.shared().access))
+}
+
+/// Where and how long the rows of a query can be fetched.
+///
+/// # Errors
+/// `Internal`.
+pub fn info_of(
+    client: &Client,
+    query: &Query,
+    descriptor: FlightDescriptor,
+) -> Result<FlightInfo, Status> {
+    let handle = query.id().as_bytes().to_vec().into();
+    let ticket = TicketStatementQuery { statement_handle: handle };
+    let expires = SystemTime::now() + client.shared().limits.query_life;
+    let endpoint = FlightEndpoint::new()
+        .with_ticket(Ticket::new(ticket.as_any().encode_to_vec()))
+        .with_expiration_time(Timestamp::from(expires));
+    info(query.schema(), endpoint, descriptor)
+}
+
+fn info(
+    schema: &Schema,
+    endpoint: FlightEndpoint,
+    descriptor: FlightDescriptor,
+) -> Result<FlightInfo, Status> {
+    let info = FlightInfo::new().try_with_schema(schema);
+    let info =
+        info.map_err(|cause| Status::internal(format!("a schema cannot be told: {cause}")))?;
+    Ok(info.with_endpoint(endpoint).with_descriptor(descriptor).with_ordered(true))
+}
+
+/// The answer to a question about tables: its own ticket.
+fn info_about(
+    command: &impl ProstMessageExt,
+    schema: &Schema,
+    request: Request<FlightDescriptor>,
+) -> Result<Response<FlightInfo>, Status> {
+    let ticket = Ticket::new(command.as_any().encode_to_vec());
+    let endpoint = FlightEndpoint::new().with_ticket(ticket);
+    Ok(Response::new(info(schema, endpoint, request.into_inner())?))
+}
+
+/// A schema as a message.
+///
+/// # Errors
+/// `Internal`.
+pub fn schema_message(schema: &Schema) -> Result<bytes::Bytes, Status> {
+    let options = IpcWriteOptions::default();
+    let message: arrow_flight::IpcMessage = SchemaAsIpc::new(schema, &options)
+        .try_into()
+        .map_err(|cause| Status::internal(format!("a schema cannot be told: {cause}")))?;
+    Ok(message.0)
+}
+
+/// Rows as messages.
+fn sent(client: Arc<Client>, schema: SchemaRef, rows: Rows) -> Response<Data> {
+    let rows = rows.map_err(move |error| {
+        FlightError::Tonic(Box::new(status_of(&error, &client.shared().access)))
+    });
+    let messages = FlightDataEncoderBuilder::new()
+        .with_schema(schema)
+        // dictionaries stay what the schema says
+        .with_dictionary_handling(DictionaryHandling::Resend)
+        .build(rows);
+    let messages = messages.map_err(|error| match error {
+        FlightError::Tonic(status) => *status,
+        other => Status::internal(other.to_string()),
+    });
+    Response::new(Box::pin(messages))
+}
+
+fn sent_batch(client: Arc<Client>, batch: RecordBatch) -> Response<Data> {
+    let schema = batch.schema();
+    sent(client, schema, stream::iter([Ok(batch)]).boxed())
+}
+
+fn nothing(client: Arc<Client>, schema: SchemaRef) -> Response<Data> {
+    sent(client, schema, stream::empty().boxed())
+}
+
+/// A handle, which is text of ours.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn handle_of(bytes: &[u8]) -> Result<&str, Status> {
+    std::str::from_utf8(bytes).map_err(|_| Status::invalid_argument("no handle of this server"))
+}
+
+fn no_transactions() -> Status {
+    Status::unimplemented("there are no transactions: each statement takes effect at once")
+}
+
+fn no_substrait() -> Status {
+    Status::unimplemented("plans in Substrait are not taken; send SQL")
+}
+
+/// Refuses a transaction, which there can be none of.
+fn check_transaction(transaction: Option<&bytes::Bytes>) -> Result<(), Status> {
+    match transaction {
+        Some(id) if !id.is_empty() => Err(no_transactions()),
+        _ => Ok(()),
+    }
+}
+
+/// The batches that a client sends, and their schema.
+async fn received(
+    request: Request<PeekableFlightDataStream>,
+) -> Result<(SchemaRef, BoxStream<'static, OurResult<RecordBatch>>), Status> {
+    let messages = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
+    // a command without rows comes in a message that has nothing else
+    let messages = messages.try_filter(|message| {
+        std::future::ready(!message.data_header.is_empty() || !message.data_body.is_empty())
+    });
+    let mut batches = FlightRecordBatchStream::new_from_flight_data(messages);
+    let wrong = |cause: FlightError| match cause {
+        FlightError::Tonic(status) => Error::cancelled(format!("the client ended: {status}")),
+        cause => Error::plan(format!("the rows that were sent cannot be read: {cause}")),
+    };
+    let first = batches.next().await.transpose();
+    let first = first.map_err(|cause| Status::invalid_argument(wrong(cause).to_string()))?;
+    let schema = match (batches.schema(), &first) {
+        (Some(schema), _) => Arc::clone(schema),
+        (None, Some(first)) => first.schema(),
+        (None, None) => Arc::new(Schema::empty()),
+    };
+    let first = stream::iter(first.map(Ok));
+    Ok((schema, first.chain(batches.map_err(wrong)).boxed()))
+}
+
+#[tonic::async_trait]
+impl FlightSqlService for Service {
+    type FlightService = Service;
+
+    async fn do_handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<
+        Response<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>>,
+        Status,
+    > {
+        Err(Status::internal("a handshake is answered where it arrives"))
+    }
+
+    // Statements
+
+    async fn get_flight_info_statement(
+        &self,
+        command: CommandStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        check_transaction(command.transaction_id.as_ref())?;
+        let client = client_of(&request)?;
+        let query = told(&client, client.begin(&command.query).await)?;
+        Ok(Response::new(info_of(&client, &query, request.into_inner())?))
+    }
+
+    async fn do_get_statement(
+        &self,
+        ticket: TicketStatementQuery,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        let client = client_of(&request)?;
+        let query = told(&client, client.query(handle_of(&ticket.statement_handle)?))?;
+        let rows = told(&client, query.rows(&client).await)?;
+        Ok(sent(client, Arc::clone(query.schema()), rows))
+    }
+
+    async fn do_put_statement_update(
+        &self,
+        command: CommandStatementUpdate,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        check_transaction(command.transaction_id.as_ref())?;
+        let client = client_of(&request)?;
+        let query = told(&client, client.begin(&command.query).await)?;
+        updated(&client, &query).await
+    }
+
+    async fn do_action_cancel_query(
+        &self,
+        command: ActionCancelQueryRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCancelQueryResult, Status> {
+        let client = client_of(&request)?;
+        let info = FlightInfo::decode(command.info)
+            .map_err(|_| Status::invalid_argument("no FlightInfo to cancel"))?;
+        const CANCELLED: i32 = 1;
+        const NOT_CANCELLABLE: i32 = 3;
+        let result = if cancel(&client, &info)? { CANCELLED } else { NOT_CANCELLABLE };
+        Ok(ActionCancelQueryResult { result })
+    }
+
+    // Prepared statements
+
+    async fn do_action_create_prepared_statement(
+        &self,
+        command: ActionCreatePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCreatePreparedStatementResult, Status> {
+        check_transaction(command.transaction_id.as_ref())?;
+        let client = client_of(&request)?;
+        let prepared = told(&client, Prepared::try_new(&client, &command.query).await)?;
+        let dataset_schema = schema_message(&prepared.schema())?;
+        let parameter_schema = schema_message(prepared.parameters())?;
+        let handle = told(&client, client.keep(prepared))?;
+        Ok(ActionCreatePreparedStatementResult {
+            prepared_statement_handle: handle.into_bytes().into(),
+            dataset_schema,
+            parameter_schema,
+        })
+    }
+
+    async fn do_action_close_prepared_statement(
+        &self,
+        command: ActionClosePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> Result<(), Status> {
+        client_of(&request)?.forget(handle_of(&command.prepared_statement_handle)?);
+        Ok(())
+    }
+
+    async fn do_put_prepared_statement_query(
+        &self,
+        command: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
+        let client = client_of(&request)?;
+        let handle = command.prepared_statement_handle;
+        let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
+        prepared.bind(bound_rows(&client, request).await?);
+        Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
+    }
+
+    async fn do_put_prepared_statement_update(
+        &self,
+        command: CommandPreparedStatementUpdate,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        let client = client_of(&request)?;
+        let handle = command.prepared_statement_handle;
+        let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
+        let rows = bound_rows(&client, request).await?;
+        if rows.iter().any(|batch| batch.num_columns() > 0) {
+            prepared.bind(rows);
+        }
+        told(&client, prepared.update(&client).await)
+    }
+
+    async fn get_flight_info_prepared_statement(
+        &self,
+        command: CommandPreparedStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let client = client_of(&request)?;
+        let handle = command.prepared_statement_handle;
+        let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
+        let query = told(&client, prepared.begin(&client).await)?;
+        Ok(Response::new(info_of(&client, &query, request.into_inner())?))
+    }
+
+    async fn do_get_prepared_statement(
+        &self,
+        command: CommandPreparedStatementQuery,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        let client = client_of(&request)?;
+        let handle = command.prepared_statement_handle;
+        let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
+        let query = told(&client, prepared.begin(&client).await)?;
+        let rows = told(&client, query.rows(&client).await)?;
+        Ok(sent(client, Arc::clone(query.schema()), rows))
+    }
+
+    // Rows into tables
+
+    async fn do_put_statement_ingest(
+        &self,
+        command: CommandStatementIngest,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        check_transaction(command.transaction_id.as_ref())?;
+        let client = client_of(&request)?;
+        let mode = mode_of(&command)?;
+        if command.temporary {
+            return Err(Status::unimplemented("there are no temporary tables"));
+        }
+        let place = (command.catalog.as_deref(), command.schema.as_deref());
+        if !matches!(place, (None | Some("" | "datafusion"), None | Some("" | "public"))) {
+            return Err(Status::invalid_argument(
+                "tables are made in the schema datafusion.public",
+            ));
+        }
+        let (schema, rows) = received(request).await?;
+        let count = client.ingest(&command.table, mode, schema, rows).await;
+        told(&client, count).map(|count| count as i64)
+    }
+
+    // What there is
+
+    async fn get_flight_info_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        info_about(&query, &query.into_builder().schema(), request)
+    }
+
+    async fn do_get_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        let client = client_of(&request)?;
+        let batch = told(&client, metadata::catalogs(&client, query))?;
+        Ok(sent_batch(client, batch))
+    }
+
+    async fn get_flight_info_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        info_about(&query, &query.clone().into_builder().schema(), request)
+    }
+
+    async fn do_get_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        let client = client_of(&request)?;
+        let batch = told(&client, metadata::schemas(&client, query))?;
+        Ok(sent_batch(client, batch))
+    }
+
+    async fn get_flight_info_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        info_about(&query, &query.clone().into_builder().schema(), request)
+    }
+
+    async fn do_get_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        let client = client_of(&request)?;
+        let batch = told(&client, metadata::tables(&client, query).await)?;
+        Ok(sent_batch(client, batch))
+    }
+
+    async fn get_flight_info_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        info_about(&query, &query.into_builder().schema(), request)
+    }
+
+    async fn do_get_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        let client = client_of(&request)?;
+        let batch = told(&client, metadata::table_types(query))?;
+        Ok(sent_batch(client, batch))
+    }
+
+    async fn get_flight_info_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let client = client_of(&request)?;
+        let schema = told(&client, metadata::info(query.clone()))?.schema();
+        info_about(&query, &schema, request)
+    }
+
+    async fn do_get_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        let client = client_of(&request)?;
+        let batch = told(&client, metadata::info(query))?;
+        Ok(sent_batch(client, batch))
+    }
+
+    async fn get_flight_info_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let client = client_of(&request)?;
+        let schema = told(&client, metadata::types(query))?.schema();
+        info_about(&query, &schema, request)
+    }
+
+    async fn do_get_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        let client = client_of(&request)?;
+        let batch = told(&client, metadata::types(query))?;
+        Ok(sent_batch(client, batch))
+    }
+
+    async fn get_flight_info_primary_keys(
+        &self,
+        query: CommandGetPrimaryKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        info_about(&query, &metadata::primary_keys(), request)
+    }
+
+    async fn do_get_primary_keys(
+        &self,
+        _: CommandGetPrimaryKeys,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        Ok(nothing(client_of(&request)?, metadata::primary_keys()))
+    }
+
+    async fn get_flight_info_exported_keys(
+        &self,
+        query: CommandGetExportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        info_about(&query, &metadata::foreign_keys(), request)
+    }
+
+    async fn do_get_exported_keys(
+        &self,
+        _: CommandGetExportedKeys,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        Ok(nothing(client_of(&request)?, metadata::foreign_keys()))
+    }
+
+    async fn get_flight_info_imported_keys(
+        &self,
+        query: CommandGetImportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        info_about(&query, &metadata::foreign_keys(), request)
+    }
+
+    async fn do_get_imported_keys(
+        &self,
+        _: CommandGetImportedKeys,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        Ok(nothing(client_of(&request)?, metadata::foreign_keys()))
+    }
+
+    async fn get_flight_info_cross_reference(
+        &self,
+        query: CommandGetCrossReference,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        info_about(&query, &metadata::foreign_keys(), request)
+    }
+
+    async fn do_get_cross_reference(
+        &self,
+        _: CommandGetCrossReference,
+        request: Request<Ticket>,
+    ) -> Result<Response<Data>, Status> {
+        Ok(nothing(client_of(&request)?, metadata::foreign_keys()))
+    }
+
+    // What there is not
+
+    async fn get_flight_info_substrait_plan(
+        &self,
+        _: CommandStatementSubstraitPlan,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        Err(no_substrait())
+    }
+
+    async fn do_put_substrait_plan(
+        &self,
+        _: CommandStatementSubstraitPlan,
+        _: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        Err(no_substrait())
+    }
+
+    async fn do_action_create_prepared_substrait_plan(
+        &self,
+        _: ActionCreatePreparedSubstraitPlanRequest,
+        _: Request<Action>,
+    ) -> Result<ActionCreatePreparedStatementResult, Status> {
+        Err(no_substrait())
+    }
+
+    async fn do_action_begin_transaction(
+        &self,
+        _: ActionBeginTransactionRequest,
+        _: Request<Action>,
+    ) -> Result<ActionBeginTransactionResult, Status> {
+        Err(no_transactions())
+    }
+
+    async fn do_action_end_transaction(
+        &self,
+        _: ActionEndTransactionRequest,
+        _: Request<Action>,
+    ) -> Result<(), Status> {
+        Err(no_transactions())
+    }
+
+    async fn do_action_begin_savepoint(
+        &self,
+        _: ActionBeginSavepointRequest,
+        _: Request<Action>,
+    ) -> Result<ActionBeginSavepointResult, Status> {
+        Err(no_transactions())
+    }
+
+    async fn do_action_end_savepoint(
+        &self,
+        _: ActionEndSavepointRequest,
+        _: Request<Action>,
+    ) -> Result<(), Status> {
+        Err(no_transactions())
+    }
+
+    async fn do_action_fallback(
+        &self,
+        request: Request<Action>,
+    ) -> Result<Response<<Self as FlightService>::DoActionStream>, Status> {
+        Err(Status::unimplemented(format!("no action '{}' here", request.get_ref().r#type)))
+    }
+
+    async fn do_get_fallback(
+        &self,
+        _: Request<Ticket>,
+        message: Any,
+    ) -> Result<Response<Data>, Status> {
+        Err(Status::invalid_argument(format!("no ticket of this server: {}", message.type_url)))
+    }
+
+    async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}
+}
+
+/// The rows of parameters that a client sends, which are held: so many at most.
+async fn bound_rows(
+    client: &Client,
+    request: Request<PeekableFlightDataStream>,
+) -> Result<Vec<RecordBatch>, Status> {
+    const BYTES_MAX: usize = 64 << 20;
+    let (_, mut rows) = received(request).await?;
+    let (mut all, mut bytes) = (vec![], 0);
+    while let Some(batch) = rows.next().await {
+        let batch = told(client, batch)?;
+        bytes += batch.get_array_memory_size();
+        if bytes > BYTES_MAX {
+            return Err(Status::resource_exhausted(format!(
+                "more than {} MiB of parameters; ingest rows into a table instead",
+                BYTES_MAX >> 20
+            )));
+        }
+        all.push(batch);
+    }
+    Ok(all)
+}
+
+/// The rows that a statement wrote. One that reads is run to its end.
+async fn updated(client: &Arc<Client>, query: &Arc<Query>) -> Result<i64, Status> {
+    if let Some(count) = query.rows_written() {
+        return Ok(count);
+    }
+    let mut rows = told(client, query.rows(client).await)?;
+    while let Some(batch) = rows.next().await {
+        told(client, batch)?;
+    }
+    Ok(0)
+}
+
+/// Cancels the queries whose rows a FlightInfo offers.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn cancel(client: &Client, info: &FlightInfo) -> Result<bool, Status> {
+    let mut any = false;
+    for endpoint in &info.endpoint {
+        let Some(ticket) = &endpoint.ticket else { continue };
+        if let Some(id) = query_of(ticket)? {
+            any |= client.cancel(&id);
+        }
+    }
+    Ok(any)
+}
+
+/// The query of a ticket; `None` for tickets of questions about tables.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn query_of(ticket: &Ticket) -> Result<Option<String>, Status> {
+    let wrong = |_| Status::invalid_argument("no ticket of this server");
+    let message = Any::decode(&*ticket.ticket).map_err(wrong)?;
+    let unpacked = message.unpack::<TicketStatementQuery>();
+    let ticket = unpacked.map_err(|_| Status::invalid_argument("no ticket of this server"))?;
+    ticket.map(|ticket| handle_of(&ticket.statement_handle).map(str::to_string)).transpose()
+}
+
+fn mode_of(command: &CommandStatementIngest) -> Result<Mode, Status> {
+    let options = command.table_definition_options.as_ref();
+    let (missing, existing) = match options {
+        None => (TableNotExistOption::Unspecified, TableExistsOption::Unspecified),
+        Some(options) => (options.if_not_exist(), options.if_exists()),
+    };
+    match (missing, existing) {
+        (TableNotExistOption::Create, TableExistsOption::Replace) => Ok(Mode::Replace),
+        (TableNotExistOption::Create, TableExistsOption::Append) => Ok(Mode::CreateOrAppend),
+        (TableNotExistOption::Create, _) => Ok(Mode::Create),
+        (_, TableExistsOption::Append) => Ok(Mode::Append),
+        (
+            TableNotExistOption::Fail | TableNotExistOption::Unspecified,
+            TableExistsOption::Replace,
+        ) => Err(Status::unimplemented("a table is replaced whether it is there or not")),
+        (TableNotExistOption::Fail, TableExistsOption::Fail) => {
+            Err(Status::invalid_argument("whether the table is there or not, this would fail"))
+        }
+        _ => Ok(Mode::Create),
+    }
+}

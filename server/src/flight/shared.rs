@@ -1,0 +1,217 @@
+//! What the sessions of a server share: memory, threads, tables, limits and counts.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use almagest_engine::exec::ComputeThreads;
+use almagest_engine::registry::Registry;
+use almagest_engine::{AlmagestOptions, Error, Result, Session, SessionOptions};
+use datafusion::catalog::SchemaProvider;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::prelude::SessionConfig;
+use tokio::runtime::Runtime;
+
+use super::access::{Access, GuardedStores};
+use super::data::{register_folder, run_init};
+use super::layered::Layered;
+use super::metrics::Metrics;
+use super::stored::StoredTables;
+use crate::cluster::{LocalCluster, Place, local_options};
+use crate::limits::{Admission, Limits};
+
+/// What one client, and all together, may take.
+#[derive(Clone, Debug)]
+pub struct FlightLimits {
+    /// Queries that run and wait.
+    pub queries: Limits,
+    /// The time that a query may run, its client's fetching included.
+    pub time_max: Option<Duration>,
+    /// Memory that a query may hold.
+    pub query_bytes_max: Option<usize>,
+    /// Rows of an answer.
+    pub rows_max: Option<u64>,
+    /// Bytes of an answer.
+    pub bytes_max: Option<u64>,
+    /// Bytes of a statement.
+    pub statement_bytes_max: usize,
+    /// How long a query may wait to be fetched.
+    pub query_life: Duration,
+    /// How long a session may do nothing.
+    pub idle_max: Duration,
+    /// Sessions at once.
+    pub sessions_max: usize,
+}
+
+impl Default for FlightLimits {
+    fn default() -> Self {
+        Self {
+            queries: Limits::default(),
+            time_max: None,
+            query_bytes_max: None,
+            rows_max: None,
+            bytes_max: None,
+            statement_bytes_max: 1 << 20,
+            query_life: Duration::from_secs(600),
+            idle_max: Duration::from_secs(3600),
+            sessions_max: 1000,
+        }
+    }
+}
+
+/// What a server serves.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// Folders whose files become tables, and may be read.
+    pub data: Vec<PathBuf>,
+    /// The folder in which clients make tables and write files.
+    pub writable: Option<PathBuf>,
+    /// Beginnings of URLs that may be read.
+    pub urls: Vec<String>,
+    /// Statements that make tables for all.
+    pub init: Option<String>,
+}
+
+/// The shared parts.
+pub struct Shared {
+    /// What may be read and written.
+    pub(super) access: Arc<Access>,
+    /// Tables that clients made.
+    pub(super) stored: Arc<StoredTables>,
+    /// The server's own tables.
+    pub(super) tables: Arc<dyn SchemaProvider>,
+    /// What may be taken.
+    pub(super) limits: FlightLimits,
+    /// Who runs and who waits.
+    pub(super) admission: Arc<Admission>,
+    /// Counts.
+    pub(super) metrics: Metrics,
+    registry: Registry,
+    options: SessionOptions,
+    threads: usize,
+    /// Held, as they end with it.
+    _executors: Option<LocalCluster>,
+    /// Threads of queries, so that whoever computes never keeps others from being answered.
+    queries: Option<Runtime>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(queries) = self.queries.take() {
+            queries.shutdown_background();
+        }
+    }
+}
+
+impl Shared {
+    /// Opens what is served.
+    ///
+    /// # Errors
+    /// Those of opening tables and of the statements at the start.
+    pub async fn open(
+        options: &SessionOptions,
+        place: Option<&Place>,
+        served: &Served,
+        limits: FlightLimits,
+    ) -> Result<Arc<Self>> {
+        let access = Access::try_new(&served.data, served.writable.as_deref(), &served.urls)?;
+        let access = Arc::new(access);
+        let registry = crate::assemble::registry();
+        let stores = registry.stores().cloned();
+        let stores = stores.ok_or_else(|| Error::bug("a registry without stores"))?;
+        let stores = Arc::new(GuardedStores::new(stores, Arc::clone(&access)));
+        let registry = registry.with_stores(stores);
+        let threads = options.threads.unwrap_or_else(crate::cores);
+        let mut settings = SessionConfig::new()
+            .with_target_partitions(threads)
+            .with_extension(Arc::new(ComputeThreads::new(threads)));
+        // kinds of text that all clients know, rather than made so at the end
+        settings.options_mut().execution.parquet.schema_force_view_types = false;
+        settings.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        let options = SessionOptions { settings: Some(settings), ..options.clone() };
+        let (own, executors) = match place {
+            None => (AlmagestOptions::default(), None),
+            Some(place @ Place::At(_)) => (place.settings(), None),
+            // one set of processes for all sessions, rather than one for each
+            Some(Place::Local(count)) => {
+                let cluster = LocalCluster::start(&local_options(&options, count.get())?).await?;
+                (Place::At(cluster.address().clone()).settings(), Some(cluster))
+            }
+        };
+        // the first session makes the memory and the stores that all others share
+        let first = crate::assemble::session_of(&registry, &options)?;
+        let options = SessionOptions { runtime: Some(first.context().runtime_env()), ..options };
+        for folder in &served.data {
+            register_folder(&first, folder).await?;
+        }
+        access.learn(true);
+        if let Some(statements) = &served.init {
+            run_init(&first, statements).await?;
+        }
+        access.learn(false);
+        let reader = crate::assemble::session_of(&registry, &options)?;
+        let stored = StoredTables::open(access.writable(), reader).await?;
+        let tables = first.context().catalog("datafusion").and_then(|all| all.schema("public"));
+        let tables = tables.ok_or_else(|| Error::bug("a session without a schema"))?;
+        let admission = Arc::new(Admission::new(limits.queries));
+        let queries = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("queries")
+            .enable_all()
+            .build();
+        let queries =
+            queries.map_err(|cause| Error::exhausted(format!("cannot start threads: {cause}")))?;
+        Ok(Arc::new(Self {
+            access,
+            stored: Arc::new(stored),
+            // what is no table is looked up by the session that asks
+            tables: Arc::new(named(tables.as_ref()).await?),
+            limits,
+            admission,
+            metrics: Metrics::default(),
+            registry,
+            options: SessionOptions { own, ..options },
+            threads,
+            _executors: executors,
+            queries: Some(queries),
+        }))
+    }
+
+    /// A session with the shared memory, threads and stores.
+    ///
+    /// # Errors
+    /// Those of making a session.
+    pub fn session(&self) -> Result<Session> {
+        crate::assemble::session_of(&self.registry, &self.options)
+    }
+
+    /// What was counted, as Prometheus reads it.
+    pub fn metrics_text(&self) -> String {
+        self.metrics.text()
+    }
+
+    /// Starts a task on the threads of queries, which ends with who waits for it.
+    pub fn start<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> SpawnedTask<T> {
+        let _entered = self.queries.as_ref().map(Runtime::enter);
+        SpawnedTask::spawn(task)
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+}
+
+/// The registered tables of a schema that also opens files by their paths.
+async fn named(tables: &dyn SchemaProvider) -> Result<Layered> {
+    let named = Layered::new(vec![]);
+    for name in tables.table_names() {
+        if let Some(table) = tables.table(&name).await? {
+            named.register_table(name, table)?;
+        }
+    }
+    Ok(named)
+}

@@ -1,0 +1,231 @@
+//! The Flight SQL endpoint: who comes in, what strangers may do, and how they are told.
+
+use std::time::Duration;
+
+use almagest::SessionOptions;
+use almagest::flight::{Entrance, FlightLimits, Served, Users, new_user};
+use arrow_flight::FlightDescriptor;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+use futures::StreamExt;
+use prost::Message;
+use tonic::Code;
+
+use crate::flight::{
+    Running, channel, client, open_to_all, refused, start, started, text, writable,
+};
+
+/// The code of a refusal, which the client of Flight SQL only has in its text.
+async fn code(server: &Running, sql: &str) -> Code {
+    let mut client = FlightServiceClient::new(channel(server).await);
+    let command = CommandStatementQuery { query: sql.into(), transaction_id: None };
+    let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+    let info = match client.get_flight_info(descriptor).await {
+        Err(status) => return status.code(),
+        Ok(info) => info.into_inner(),
+    };
+    let mut rows = client.do_get(info.endpoint[0].ticket.clone().unwrap()).await;
+    match &mut rows {
+        Err(status) => status.code(),
+        Ok(rows) => {
+            let rows = rows.get_mut();
+            while let Some(message) = rows.next().await {
+                if let Err(status) = message {
+                    return status.code();
+                }
+            }
+            Code::Ok
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_users_come_in_where_users_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.toml");
+    let (entry, token) = new_user("ada", "secret").unwrap();
+    std::fs::write(&path, entry).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let users = Some(Users::read(&path).unwrap());
+    let entrance = Entrance { users, anonymous: false };
+    let server = start(writable(folder.path()), FlightLimits::default(), entrance).await;
+    let mut ada = client(&server).await;
+    assert!(refused(&mut ada, "SELECT 1").await.contains("log in"));
+    assert_eq!(code(&server, "SELECT 1").await, Code::Unauthenticated);
+    let error = ada.handshake("ada", "wrong").await.unwrap_err().to_string();
+    assert!(error.contains("is wrong"), "{error}");
+    ada.handshake("ada", "secret").await.unwrap();
+    assert_eq!(text(&mut ada, "SELECT 1").await, "1");
+    // who is not said to write may only read
+    let error = refused(&mut ada, "CREATE TABLE t AS SELECT 1 AS a").await;
+    assert!(error.contains("may only read"), "{error}");
+    let mut program = client(&server).await;
+    program.set_token(token);
+    assert_eq!(text(&mut program, "SELECT 2").await, "2");
+    program.set_token("another".into());
+    assert!(refused(&mut program, "SELECT 2").await.contains("is wrong"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_fails_to_log_in_again_and_again_must_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.toml");
+    std::fs::write(&path, new_user("ada", "secret").unwrap().0).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let users = Some(Users::read(&path).unwrap());
+    let entrance = Entrance { users, anonymous: false };
+    let server = start(Served::default(), FlightLimits::default(), entrance).await;
+    let mut client = client(&server).await;
+    let mut last = String::new();
+    for _ in 0..6 {
+        last = client.handshake("ada", "wrong").await.unwrap_err().to_string();
+    }
+    assert!(last.contains("too many log-ins failed"), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_read_only_what_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().canonicalize().unwrap();
+    let (data, outside) = (whole.join("data"), whole.join("outside"));
+    for folder in [&data, &outside] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("a.csv"), "word\nhidden\n").unwrap();
+    }
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    let copy =
+        format!("COPY (SELECT * FROM zeros([4])) TO '{}/a.h5' STORED AS HDF5", outside.display());
+    session.sql(&copy).await.unwrap().collect().await.unwrap();
+    std::os::unix::fs::symlink(outside.join("a.h5"), data.join("link.h5")).unwrap();
+    std::os::unix::fs::symlink(outside.join("a.csv"), data.join("link.csv")).unwrap();
+    std::os::unix::fs::symlink(&outside, data.join("folder")).unwrap();
+    let served = Served { data: vec![data.clone()], ..Served::default() };
+    let server = started(served).await;
+    let mut client = client(&server).await;
+    let (data, outside) = (data.display(), outside.display());
+    assert_eq!(text(&mut client, &format!("SELECT word FROM '{data}/a.csv'")).await, "hidden");
+    let places = [
+        "/etc/passwd".to_string(),
+        "file:///etc/passwd".into(),
+        "/etc/*".into(),
+        "/".into(),
+        "/proc/self/environ".into(),
+        format!("{outside}/a.csv"),
+        format!("{outside}/"),
+        format!("{outside}/*.csv"),
+        format!("{outside}/a.h5"),
+        format!("{outside}/none.h5"),
+        format!("{data}/link.h5"),
+        format!("{data}/../outside/*.h5"),
+        format!("{data}/../outside/a.csv"),
+        format!("file://{data}/../outside/a.csv"),
+        format!("{data}/%2e%2e/outside/a.csv"),
+        format!("{data}/link.csv"),
+        format!("{data}/folder/a.csv"),
+        format!("{data}/folder/"),
+        format!("{data}/*/a.csv"),
+        "http://169.254.169.254/a.csv".into(),
+        "http://127.0.0.1:1/a.csv".into(),
+        "http://[::1]:1/a.parquet".into(),
+        "https://localhost/a.h5".into(),
+        "s3://bucket/a.parquet".into(),
+    ];
+    for place in &places {
+        for sql in [
+            format!("SELECT * FROM '{place}'"),
+            format!("EXPLAIN SELECT * FROM '{place}'"),
+            format!("CREATE VIEW v AS SELECT * FROM '{place}'"),
+            format!("SELECT * FROM read_csv('{place}')"),
+            format!("SELECT * FROM read_hdf5('{place}')"),
+            format!("SELECT * FROM array_info('{place}')"),
+            format!("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{place}'"),
+            format!("CREATE EXTERNAL TABLE t STORED AS HDF5 LOCATION '{place}'"),
+        ] {
+            let error = refused(&mut client, &sql).await;
+            assert!(!error.contains("hidden"), "{sql}: {error}");
+        }
+    }
+    for (sql, reason) in [
+        ("COPY (SELECT 1) TO '/tmp/x.csv'", "writes nothing"),
+        ("SET datafusion.runtime.memory_limit = '100G'", "not a session's to set"),
+        ("SET almagest.cluster = 'http://127.0.0.1:1'", "not a session's to set"),
+    ] {
+        let error = refused(&mut client, sql).await;
+        assert!(error.contains("not allowed"), "{sql} {reason}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_at_the_start_open_what_they_read_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().canonicalize().unwrap();
+    std::fs::write(whole.join("a.csv"), "word\nopen\n").unwrap();
+    std::fs::write(whole.join("b.csv"), "word\nhidden\n").unwrap();
+    let place = whole.display();
+    let init = format!(
+        "CREATE EXTERNAL TABLE a STORED AS CSV LOCATION '{place}/a.csv'; \
+         CREATE VIEW v AS SELECT upper(word) AS w FROM a"
+    );
+    let server = started(Served { init: Some(init), ..Served::default() }).await;
+    let mut client = client(&server).await;
+    assert_eq!(text(&mut client, "SELECT a.word, w FROM a, v").await, "open OPEN");
+    refused(&mut client, &format!("SELECT * FROM '{place}/b.csv'")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_a_server_hold() {
+    let limits = FlightLimits {
+        time_max: Some(Duration::from_millis(300)),
+        rows_max: Some(100),
+        statement_bytes_max: 1000,
+        query_bytes_max: Some(1 << 20),
+        ..FlightLimits::default()
+    };
+    let server = start(Served::default(), limits, open_to_all()).await;
+    let mut client = client(&server).await;
+    for (sql, reason) in [
+        ("SELECT sum(value) FROM generate_series(1, 1000000000000)".into(), "ran longer"),
+        ("SELECT * FROM generate_series(1, 1000)".into(), "more than the 100 rows"),
+        (format!("SELECT '{}'", "x".repeat(1000)), "more than the 1000"),
+        (
+            "SELECT count(DISTINCT value) FROM generate_series(1, 1000000)".into(),
+            "one query may hold",
+        ),
+    ] {
+        let error = refused(&mut client, &sql).await;
+        assert!(error.contains(reason), "{sql}: {error}");
+        assert_eq!(code(&server, &sql).await, Code::ResourceExhausted, "{sql}");
+    }
+    let nested = format!("SELECT {}1{}", "(".repeat(400), ")".repeat(400));
+    let error = refused(&mut client, &nested).await;
+    assert!(error.contains("RecursionLimitExceeded"), "{error}");
+    assert_eq!(text(&mut client, "SELECT 1").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_have_codes_and_our_sentences() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = vec![folder.path().canonicalize().unwrap()];
+    std::fs::write(folder.path().join("bad.csv"), "a\n1\nx\n").unwrap();
+    let server = started(Served { data, ..Served::default() }).await;
+    for (sql, expected) in [
+        ("SELEC 1", Code::InvalidArgument),
+        ("SELECT 1; SELECT 2", Code::InvalidArgument),
+        ("", Code::InvalidArgument),
+        ("SELECT no_such_function(1)", Code::InvalidArgument),
+        ("SELECT * FROM nothing", Code::NotFound),
+        ("SELECT * FROM '/etc/passwd'", Code::PermissionDenied),
+        ("DELETE FROM bad", Code::PermissionDenied),
+        ("BEGIN", Code::Unimplemented),
+        ("SELECT 1", Code::Ok),
+    ] {
+        assert_eq!(code(&server, sql).await, expected, "{sql}");
+    }
+    let mut client = client(&server).await;
+    let name = folder.path().canonicalize().unwrap().display().to_string();
+    let missing = format!("SELECT * FROM '{name}/nothing.csv'");
+    let error = refused(&mut client, &missing).await;
+    assert!(error.contains("nothing.csv") && !error.contains(&name), "{error}");
+}
