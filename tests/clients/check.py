@@ -50,6 +50,7 @@ WRITER = ("bob", "writer-password")
 READER_TOKEN = "reader-token-0123456789abcdef"
 WRITER_TOKEN = "writer-token-0123456789abcdef"
 MIB = 1 << 20
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
 # ---- What the server is given
@@ -1543,7 +1544,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("binary", help="the almagest to start")
     parser.add_argument("-k", default="*", help="only checks whose name fits this pattern")
-    parser.add_argument("--docs", type=pathlib.Path, default=pathlib.Path(__file__).parent / "docs")
+    parser.add_argument("--docs", type=pathlib.Path, default=REPOSITORY / "docs" / "clients")
     parser.add_argument("--dry-run", action="store_true", help="make the files, start no server")
     arguments = parser.parse_args()
     DOCS = arguments.docs
