@@ -410,7 +410,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(outside.join("a"), inside.join("link")).unwrap();
         std::os::unix::fs::symlink(&outside, inside.join("folder")).unwrap();
-        let stores = guarded(&[inside.clone()], None, &[]);
+        let stores = guarded(std::slice::from_ref(&inside), None, &[]);
         assert_eq!(read(&stores, &inside.join("a")).await.unwrap(), "x");
         for path in ["in-too/a", "in/link", "in/folder/a"] {
             let error = read(&stores, &whole.join(path)).await.unwrap_err();
@@ -447,7 +447,7 @@ mod tests {
         let whole = folder.path().canonicalize().unwrap();
         let inside = whole.join("in");
         std::fs::create_dir(&inside).unwrap();
-        let stores = guarded(&[whole.clone()], Some(&inside), &[]);
+        let stores = guarded(std::slice::from_ref(&whole), Some(&inside), &[]);
         let store = stores.get_store(&Url::parse("file:///").unwrap()).unwrap();
         let put = |path: PathBuf| {
             let (store, path) = (Arc::clone(&store), Path::from_absolute_path(path).unwrap());

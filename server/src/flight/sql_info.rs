@@ -136,7 +136,7 @@ fn make() -> Result<SqlInfoData, arrow_flight::error::FlightError> {
     info.append(SqlInfo::SqlNamedParametersSupported, true);
     info.append(SqlInfo::SqlLocatorsUpdateCopy, false);
     info.append(SqlInfo::SqlStoredFunctionsUsingCallSyntaxSupported, false);
-    Ok(info.build()?)
+    info.build()
 }
 
 /// The bit of a value in a set of flags.
