@@ -472,20 +472,18 @@ async fn polling_tells_how_far_a_query_is() {
     let query = "SELECT count(*) FROM generate_series(1, 300000000)";
     let command = CommandStatementQuery { query: query.into(), transaction_id: None };
     let mut descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-    let (mut last, mut polls) = (0.0, 0);
+    let mut last = 0.0;
     let info = loop {
         let polled = client.poll_flight_info(descriptor).await.unwrap().into_inner();
         if let Some(progress) = polled.progress {
             assert!((last..=1.0).contains(&progress), "{progress} after {last}");
             last = progress;
         }
-        polls += 1;
         match polled.flight_descriptor {
             Some(next) => descriptor = next,
             None => break polled.info.unwrap(),
         }
     };
-    assert!(polls >= 1);
     assert_eq!(last, 1.0);
     let mut client = FlightSqlServiceClient::new_from_inner(client);
     let (_, rows) = fetched(&mut client, info).await.unwrap();

@@ -52,8 +52,8 @@ pub struct Query {
     begun: tokio::sync::Mutex<Option<Begun>>,
     expires: Mutex<Instant>,
     cancelled: watch::Sender<bool>,
-    /// Versions of tables that must stay while it is not done.
-    held: Vec<Arc<Version>>,
+    /// Versions of tables, which stay as long as it does.
+    _held: Vec<Arc<Version>>,
 }
 
 enum Source {
@@ -92,7 +92,11 @@ impl Query {
             wire_schema(&told, Some(&physical))
         });
         let source = Source::Plans(plans);
-        Self { planned: Mutex::new(Some(planned)), held, ..Self::with(text, schema, source, life) }
+        Self {
+            planned: Mutex::new(Some(planned)),
+            _held: held,
+            ..Self::with(text, schema, source, life)
+        }
     }
 
     /// One that has run.
@@ -111,7 +115,7 @@ impl Query {
             begun: tokio::sync::Mutex::default(),
             expires: Mutex::new(Instant::now() + life),
             cancelled: watch::Sender::new(false),
-            held: vec![],
+            _held: vec![],
         }
     }
 
@@ -381,7 +385,6 @@ impl Drop for Record {
             self.began.elapsed().as_millis(),
             self.query.text,
         );
-        let _ = &self.query.held;
     }
 }
 
