@@ -15,6 +15,8 @@ use crate::demo::DemoArguments;
 #[cfg(feature = "cluster")]
 use crate::launch::ClusterArguments;
 use crate::output::Format;
+#[cfg(feature = "flight")]
+use crate::remote::ConnectArguments;
 #[cfg(feature = "cluster")]
 use crate::roles::{ExecutorArguments, SchedulerArguments};
 #[cfg(feature = "flight")]
@@ -30,6 +32,7 @@ Examples:
   echo \"SELECT 1\" | almagest                               statements on a pipe
   almagest -c \"SELECT * FROM 'toi/'\" --output toi.parquet  an answer as a Parquet file
   almagest --memory-limit 4GB --spill-dir /scratch         limits for the shell
+  almagest --connect grpc+tls://host:32010 --user hypatia  the shell of a server
 
 Answers go to standard output; timing, progress and messages go to standard error.
 Every row is printed, unless the shell is interactive: there \\rows sets how many.
@@ -45,6 +48,10 @@ pub struct Arguments {
     /// Where statements come from and where answers go.
     #[command(flatten)]
     pub run: RunArguments,
+    /// The server that runs them, if one does.
+    #[cfg(feature = "flight")]
+    #[command(flatten)]
+    pub connect: ConnectArguments,
     /// What a session may use.
     #[command(flatten)]
     pub session: SessionArguments,
@@ -85,6 +92,7 @@ pub struct RunArguments {
     /// Run queries on the executors of a scheduler, or on N processes of this machine.
     #[cfg(feature = "cluster")]
     #[arg(long, value_name = "URL|local:N")]
+    #[cfg_attr(feature = "flight", arg(conflicts_with = "connect"))]
     pub cluster: Option<Place>,
     /// Do not run init.sql of the configuration directory when the shell starts.
     #[arg(long)]

@@ -18,6 +18,7 @@ use almagest::{Error, Result};
 use clap::Args;
 
 use crate::cli::{MessageArguments, SessionArguments};
+use crate::database::Database;
 use crate::interrupt::Interrupt;
 use crate::output::{Format, Output};
 use crate::run::{Runner, told};
@@ -86,7 +87,7 @@ pub async fn run(
     let dir = arguments.dir.clone();
     write_sample(arguments, task, &interrupt).await.map_err(told)?;
     let mut runner = Runner {
-        session: almagest::session(&session.options()).map_err(told)?,
+        database: Database::Here(almagest::session(&session.options()).map_err(told)?),
         output: Output::to_stdout(Format::Table),
         messages,
         timing: true,

@@ -8,9 +8,9 @@ mod suggest;
 
 use std::io::IsTerminal;
 
-use almagest::{Error, ErrorKind, Session};
+use almagest::{Error, ErrorKind};
 
-use crate::names::Names;
+use crate::database::Database;
 use crate::statements::Statement;
 
 /// The whole report of a failed statement. `source` names where the statement stood, such as a
@@ -19,12 +19,12 @@ pub async fn report(
     error: &Error,
     statement: &Statement,
     source: &str,
-    session: &Session,
+    database: &Database,
 ) -> String {
     if error.kind() == ErrorKind::Cancelled {
         return format!("{error}\n");
     }
-    let names = Names::of(session).await;
+    let names = database.names().await;
     let finding = suggest::explain(error, &statement.text, &names);
     let paint = Paint::for_stderr();
     let mut report = format!("{} {}\n", paint.red("error:"), finding.message);

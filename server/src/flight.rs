@@ -28,6 +28,7 @@ mod shared;
 mod sql_info;
 mod status;
 mod stored;
+mod tickets;
 mod type_info;
 mod users;
 

@@ -4,6 +4,7 @@
 //! (nothing after it runs), 2 for wrong usage, 130 after SIGINT.
 
 mod cli;
+mod database;
 mod demo;
 mod diagnostics;
 mod interrupt;
@@ -13,7 +14,11 @@ mod launch;
 mod launcher;
 mod names;
 mod output;
+#[cfg(feature = "flight")]
+mod password;
 mod progress;
+#[cfg(feature = "flight")]
+mod remote;
 #[cfg(feature = "cluster")]
 mod roles;
 mod run;
@@ -30,8 +35,11 @@ use std::time::Duration;
 
 use almagest::{Error, ErrorKind, Result};
 use cli::{Arguments, Command, SessionArguments};
+use database::Database;
 use interrupt::Interrupt;
 use output::Output;
+#[cfg(feature = "flight")]
+use remote::Remote;
 use run::{Runner, told};
 use shell::Shell;
 
@@ -107,29 +115,39 @@ async fn start(arguments: Arguments) -> Result<()> {
         };
     }
     let format = arguments.format();
-    let options = arguments.session.options();
-    #[cfg(feature = "cluster")]
-    let session = match &arguments.run.cluster {
-        Some(place) => almagest::cluster::session_at(&options, place),
-        None => almagest::session(&options),
-    };
-    #[cfg(not(feature = "cluster"))]
-    let session = almagest::session(&options);
-    let session = session.map_err(told)?;
+    let database = database(&arguments).await.map_err(told)?;
     let output = match &arguments.run.output {
         Some(path) => Output::to_file(format, path).map_err(told)?,
         None => Output::to_stdout(format),
     };
     let interrupt = Interrupt::watch();
     let mut runner =
-        Runner { session, output, messages: arguments.messages, timing: true, interrupt };
+        Runner { database, output, messages: arguments.messages, timing: true, interrupt };
     let no_sources = arguments.run.sql.is_empty() && arguments.run.file.is_empty();
     if no_sources && std::io::stdin().is_terminal() {
-        Shell::try_new(&mut runner).map_err(told)?.run(!arguments.run.no_init).await?;
+        // what the file makes is made of files of this machine
+        let init = runner.database.is_here() && !arguments.run.no_init;
+        Shell::try_new(&mut runner).map_err(told)?.run(init).await?;
     } else {
         run_sources(&mut runner, &arguments.run).await?;
     }
+    runner.database.close().await;
     runner.output.close().map_err(told)
+}
+
+/// Where statements run: on a server, on a cluster, or here.
+async fn database(arguments: &Arguments) -> Result<Database> {
+    let options = arguments.session.options();
+    #[cfg(feature = "flight")]
+    if arguments.connect.connect.is_some() {
+        let own = almagest::session(&options)?;
+        return Ok(Database::There(Remote::connect(&arguments.connect, own).await?));
+    }
+    #[cfg(feature = "cluster")]
+    if let Some(place) = &arguments.run.cluster {
+        return Ok(Database::Here(almagest::cluster::session_at(&options, place)?));
+    }
+    Ok(Database::Here(almagest::session(&options)?))
 }
 
 /// Runs the statements of `-c`, of `-f`, or else of stdin.

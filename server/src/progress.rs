@@ -1,6 +1,6 @@
 //! The progress bar: one line on stderr while a statement runs.
 //!
-//! In: the physical plan that runs. Out: after half a second, a bar with a rough time left; it never
+//! In: what tells how far a statement is. Out: after half a second, a bar with a rough time left; it never
 //! runs backwards and is gone before the answer is written. Not here: how much is done
 //! (`almagest_engine::exec::progress`).
 
@@ -9,8 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use almagest_engine::exec::progress::{Progress, Work};
-use datafusion::physical_plan::ExecutionPlan;
+use almagest_engine::exec::progress::Work;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::{MessageArguments, When};
@@ -35,7 +34,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    progress: Option<Progress>,
+    progress: Option<Box<dyn Fn() -> Work + Send>>,
     stopped: bool,
     /// Nothing more will be drawn.
     gone: bool,
@@ -61,10 +60,23 @@ impl Meter {
         Self { shared, thread }
     }
 
-    /// Shows the progress of this plan from now on.
-    pub fn watch(&self, plan: &Arc<dyn ExecutionPlan>) {
-        if self.thread.is_some() {
-            self.shared.lock().progress = Some(Progress::of(plan));
+    /// One that shows nothing.
+    pub fn silent() -> Self {
+        Self {
+            shared: Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() }),
+            thread: None,
+        }
+    }
+
+    /// Whether anyone looks.
+    pub fn is_shown(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// Shows this progress from now on.
+    pub fn watch(&self, progress: impl Fn() -> Work + Send + 'static) {
+        if self.is_shown() {
+            self.shared.lock().progress = Some(Box::new(progress));
         }
     }
 
@@ -121,7 +133,7 @@ fn draw(shared: &Shared, terminal: bool) {
     let mut last_line = None::<Instant>;
     let mut is_bar = None;
     loop {
-        let work = shared.lock().progress.as_ref().map(Progress::now);
+        let work = shared.lock().progress.as_ref().map(|now| now());
         let line = estimate.update(work, started.elapsed());
         if terminal {
             if is_bar != Some(estimate.fraction.is_some()) {
@@ -171,6 +183,7 @@ impl Estimate {
             self.fraction = Some(self.fraction.map_or(seen, |before| before.max(seen)));
         }
         match self.fraction {
+            None if work.rows == 0 => format!("running, {took}"),
             None => format!("{} rows read, {took}", work.rows),
             Some(part) if part >= 0.99 => format!("99 %, finishing, {took}"),
             Some(part) => {

@@ -8,16 +8,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use almagest::{Error, ErrorKind, Result, Session};
+use almagest::{Error, Result};
 use arrow::array::RecordBatch;
-use datafusion::common::runtime::SpawnedTask;
-use datafusion::error::Result as DfResult;
-use datafusion::execution::TaskContext;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::StreamExt;
-use tokio::sync::mpsc;
 
 use crate::cli::MessageArguments;
+use crate::database::Database;
 use crate::diagnostics;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -26,8 +21,6 @@ use crate::statements::{Splitter, Statement};
 
 /// A statement longer than this is refused, so that a pipe without semicolons cannot fill memory.
 const STATEMENT_BYTES_MAX: usize = 256 << 20;
-/// Batches that may wait for their writer.
-const BATCHES_WAITING: usize = 4;
 
 /// What became of a statement.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +54,10 @@ impl Outcome {
     }
 }
 
-/// Runs statements in a session.
+/// Runs statements, and writes what they answer.
 pub struct Runner {
-    /// The session.
-    pub session: Session,
+    /// Where they run.
+    pub database: Database,
     /// Where answers go.
     pub output: Output,
     /// What goes to stderr.
@@ -79,7 +72,7 @@ impl Runner {
     /// Runs one statement and writes its answer.
     ///
     /// # Errors
-    /// Those of [`Session::sql`], of running the plan and of writing; `Cancelled` after Ctrl-C.
+    /// Those of the statement and of writing; `Cancelled` after Ctrl-C.
     pub async fn run(&mut self, statement: &str) -> Result<Outcome> {
         let running = self.interrupt.begin();
         let meter = Meter::start(self.messages);
@@ -92,19 +85,14 @@ impl Runner {
 
     async fn answer(&mut self, statement: &str, meter: &Meter) -> Result<Outcome> {
         let started = Instant::now();
-        let planning = plan(self.session.clone(), statement.to_string());
-        let planned = joined(SpawnedTask::spawn(planning).join().await)??;
-        let Some((plan, context)) = planned else {
+        let Some(mut rows) = self.database.begin(statement, meter).await? else {
             let elapsed = started.elapsed();
             return Ok(Outcome { rows: None, cut: false, reader_left: false, elapsed });
         };
-        meter.watch(&plan);
-        let schema = plan.schema();
-        let (sender, mut batches) = mpsc::channel(BATCHES_WAITING);
-        let producer = SpawnedTask::spawn(produce(plan, context, sender));
+        let schema = Arc::clone(&rows.schema);
         let mut answer = None;
         let mut enough = false;
-        while let Some(batch) = batches.recv().await {
+        while let Some(batch) = rows.batches.recv().await {
             if batch.num_rows() == 0 {
                 continue;
             }
@@ -118,7 +106,7 @@ impl Runner {
             }
         }
         if !enough {
-            joined(producer.join().await)??;
+            rows.end().await?;
         }
         let mut answer = match answer {
             Some(answer) => answer,
@@ -174,7 +162,7 @@ impl Runner {
                 Ok(ControlFlow::Continue(()))
             }
             Err(error) => {
-                let report = diagnostics::report(&error, statement, name, &self.session).await;
+                let report = diagnostics::report(&error, statement, name, &self.database).await;
                 let _ = write!(std::io::stderr(), "{report}");
                 Err(error)
             }
@@ -228,40 +216,4 @@ impl Runner {
 pub fn told(error: Error) -> Error {
     let _ = writeln!(std::io::stderr(), "{}", diagnostics::plain(&error));
     error
-}
-
-/// The physical plan of a statement that answers with rows; runs any other.
-async fn plan(
-    session: Session,
-    statement: String,
-) -> Result<Option<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)>> {
-    let frame = session.sql(&statement).await?;
-    if frame.schema().fields().is_empty() {
-        frame.collect().await?;
-        return Ok(None);
-    }
-    let context = Arc::new(frame.task_ctx());
-    Ok(Some((frame.create_physical_plan().await?, context)))
-}
-
-async fn produce(
-    plan: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
-    sender: mpsc::Sender<RecordBatch>,
-) -> DfResult<()> {
-    let mut stream = execute_stream(plan, context)?;
-    while let Some(batch) = stream.next().await {
-        if sender.send(batch?).await.is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// The outcome of a task that was neither aborted nor panicked.
-fn joined<T>(outcome: Result<T, tokio::task::JoinError>) -> Result<T> {
-    outcome.map_err(|cause| match cause.is_cancelled() {
-        true => Error::new(ErrorKind::Cancelled, "the statement was stopped"),
-        false => Error::bug("running the statement panicked").caused_by(cause),
-    })
 }

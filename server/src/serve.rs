@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -313,19 +312,7 @@ fn statements(path: &Path) -> Result<String> {
 }
 
 fn make_user(name: &str) -> Result<()> {
-    if std::io::stdin().is_terminal() {
-        eprint!("password for {name} (it is shown): ");
-        let _ = std::io::stderr().flush();
-    }
-    let mut password = String::new();
-    std::io::stdin()
-        .read_line(&mut password)
-        .map_err(|cause| Error::unreachable(format!("cannot read the password: {cause}")))?;
-    let password = password.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        return Err(Error::plan("the password is empty; send one on standard input"));
-    }
-    let (entry, token) = new_user(name, password).map_err(Error::plan)?;
+    let (entry, token) = new_user(name, &crate::password::ask(name)?).map_err(Error::plan)?;
     println!("{entry}");
     eprintln!("append this to the file of users, and keep it from others: chmod 600");
     eprintln!("a token for programs, which is nowhere else: {token}");

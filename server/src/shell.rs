@@ -103,7 +103,7 @@ impl<'a> Shell<'a> {
 
     /// Takes the names and the terminal's width as they are now.
     async fn look_around(&mut self) {
-        let names = Names::of(&self.runner.session).await;
+        let names = self.runner.database.names().await;
         if let Some(assistant) = self.editor.helper_mut() {
             assistant.names = names;
         }
@@ -166,17 +166,19 @@ impl<'a> Shell<'a> {
             Action::Describe if argument.is_empty() => self.show_tables().await,
             Action::Tables => self.show_tables().await,
             Action::Describe => {
-                let described = describe::columns(&self.runner.session, argument).await;
+                let described = describe::columns(&self.runner.database, argument).await;
                 self.answer(described);
             }
             Action::Functions => {
-                let described = describe::functions(&self.runner.session, argument);
+                let described = describe::functions(self.runner.database.explaining(), argument);
                 self.answer(described);
             }
-            Action::FunctionHelp => match describe::function(&self.runner.session, argument) {
-                Ok(text) => say_answer(&text),
-                Err(message) => say(&format!("error: {message}")),
-            },
+            Action::FunctionHelp => {
+                match describe::function(self.runner.database.explaining(), argument) {
+                    Ok(text) => say_answer(&text),
+                    Err(message) => say(&format!("error: {message}")),
+                }
+            }
             Action::Timing => {
                 if let Some(on) = switched(argument, self.runner.timing) {
                     self.runner.timing = on;
@@ -204,7 +206,7 @@ impl<'a> Shell<'a> {
     }
 
     async fn show_tables(&mut self) {
-        if Names::of(&self.runner.session).await.tables.is_empty() {
+        if self.runner.database.names().await.tables.is_empty() {
             say("there are no tables yet; CREATE EXTERNAL TABLE makes one, FROM 'file' needs none");
             return;
         }

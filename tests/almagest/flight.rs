@@ -124,7 +124,7 @@ pub fn writable(folder: &Path) -> Served {
     Served { writable: Some(folder.to_path_buf()), ..Served::default() }
 }
 
-async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub async fn until(what: &str, is_so: impl Fn() -> bool) {
     let waited = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -406,7 +406,7 @@ async fn clients_browse() {
     assert!(!shown(&mut client, info).await.contains("stars"));
 }
 
-fn running(server: &Running) -> bool {
+pub fn running(server: &Running) -> bool {
     !server.shared.metrics_text().lines().any(|line| line == "almagest_queries_running 0")
 }
 
@@ -469,10 +469,10 @@ async fn rows_come_while_the_query_runs_and_no_faster_than_they_are_taken() {
 async fn polling_tells_how_far_a_query_is() {
     let server = started(Served::default()).await;
     let mut client = FlightServiceClient::new(channel(&server).await);
-    let query = "SELECT count(*) FROM generate_series(1, 300000000)";
+    let query = "SELECT count(value) FROM random_normal([6000, 6000], seed => 1)";
     let command = CommandStatementQuery { query: query.into(), transaction_id: None };
     let mut descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-    let mut last = 0.0;
+    let (mut last, mut waits) = (0.0, 0);
     let info = loop {
         let polled = client.poll_flight_info(descriptor).await.unwrap().into_inner();
         if let Some(progress) = polled.progress {
@@ -483,12 +483,20 @@ async fn polling_tells_how_far_a_query_is() {
             Some(next) => descriptor = next,
             None => break polled.info.unwrap(),
         }
+        waits += 1;
     };
     assert_eq!(last, 1.0);
+    assert!(waits > 1, "it was done before anyone could ask");
+    // whoever asks while or after rows are fetched does not begin the query anew
+    let ticket = info.endpoint[0].ticket.clone().unwrap();
     let mut client = FlightSqlServiceClient::new_from_inner(client);
     let (_, rows) = fetched(&mut client, info).await.unwrap();
     let count = rows[0].column(0).as_any().downcast_ref::<Int64Array>().unwrap().value(0);
-    assert_eq!(count, 300_000_000);
+    assert_eq!(count, 36_000_000);
+    let again = FlightDescriptor::new_cmd(ticket.ticket);
+    let polled = client.inner_mut().poll_flight_info(again).await.unwrap().into_inner();
+    assert_eq!((polled.flight_descriptor, polled.progress), (None, Some(1.0)));
+    assert!(!running(&server));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 mod cluster_faults;
 mod cluster_scheduler;
 mod cluster_storage;
+mod connect;
 mod copied_files;
 mod damaged_files;
 mod documented_examples;

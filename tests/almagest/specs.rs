@@ -1,14 +1,21 @@
-//! Runs every `spec/**/*.slt`: in process with one thread and with four, and on a cluster of two
-//! executors. A file that cannot run on a cluster says so in its first line: `# in process: why`; a
-//! statement that gives another answer there has `skipif cluster` and the reason above it.
+//! Runs every `spec/**/*.slt`: in process with one thread and with four, on a cluster of two executors,
+//! and over Flight SQL. A file that cannot run on a cluster says so in its first line:
+//! `# in process: why`; a statement that gives another answer there, or over Flight SQL, has
+//! `skipif cluster` or `skipif flight` and the reason above it.
 
 use std::path::{Path, PathBuf};
 
+use crate::flight::{Running, asked, client, open_to_all, start};
 use crate::processes::local_options;
 use almagest::cluster::{LocalCluster, LocalOptions, Place, SchedulerOptions, session_at};
+use almagest::flight::{FlightLimits, Served};
 use almagest::{Session, SessionOptions};
+use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow_flight::sql::client::FlightSqlServiceClient;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+use tempfile::TempDir;
+use tonic::transport::Channel;
 
 struct Specified(Session);
 
@@ -18,29 +25,67 @@ impl AsyncDB for Specified {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, almagest::Error> {
-        let batches = self.0.sql(sql).await?.collect().await?;
-        let mut rows = vec![];
-        let options = FormatOptions::default().with_null("NULL");
-        for batch in &batches {
-            let columns: Vec<_> = batch
-                .columns()
-                .iter()
-                .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap())
-                .collect();
-            rows.extend((0..batch.num_rows()).map(|row| {
-                columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>()
-            }));
-        }
-        match batches.first() {
-            None => Ok(DBOutput::StatementComplete(0)),
-            Some(batch) => {
-                let types = vec![DefaultColumnType::Any; batch.num_columns()];
-                Ok(DBOutput::Rows { types, rows })
-            }
-        }
+        Ok(output(&self.0.sql(sql).await?.collect().await?))
     }
 
     async fn shutdown(&mut self) {}
+}
+
+/// A server of its own for each file, as tables are for all, and one client.
+struct Asked {
+    client: FlightSqlServiceClient<Channel>,
+    /// Where the server may write, in place of the folder for all temporary files.
+    writable: TempDir,
+    _server: Running,
+}
+
+impl Asked {
+    async fn new() -> Self {
+        let writable = tempfile::tempdir().unwrap();
+        // the folder above the files, which are then no tables by themselves
+        let data = vec![PathBuf::from(".")];
+        let folder = Some(writable.path().to_path_buf());
+        let served = Served { data, writable: folder, ..Served::default() };
+        let server = start(served, FlightLimits::default(), open_to_all()).await;
+        Self { client: client(&server).await, writable, _server: server }
+    }
+}
+
+#[async_trait::async_trait]
+impl AsyncDB for Asked {
+    type Error = std::io::Error;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, std::io::Error> {
+        let from = std::env::temp_dir().display().to_string();
+        let sql = sql.replace(&from, &self.writable.path().display().to_string());
+        let batches = asked(&mut self.client, &sql).await.map_err(std::io::Error::other)?;
+        Ok(output(&batches))
+    }
+
+    async fn shutdown(&mut self) {}
+}
+
+fn output(batches: &[RecordBatch]) -> DBOutput<DefaultColumnType> {
+    let mut rows = vec![];
+    let options = FormatOptions::default().with_null("NULL");
+    for batch in batches {
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap())
+            .collect();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>()
+        }));
+    }
+    match batches.first() {
+        None => DBOutput::StatementComplete(0),
+        Some(batch) => {
+            let types = vec![DefaultColumnType::Any; batch.num_columns()];
+            DBOutput::Rows { types, rows }
+        }
+    }
 }
 
 fn spec_files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -66,11 +111,16 @@ fn all_files() -> Vec<PathBuf> {
     files
 }
 
-async fn run_all(files: Vec<PathBuf>, mode: &str, labels: &[&str], session: impl Fn() -> Session) {
+async fn run_all<D: AsyncDB<ColumnType = DefaultColumnType>>(
+    files: Vec<PathBuf>,
+    mode: &str,
+    labels: &[&str],
+    database: impl AsyncFn() -> D,
+) {
     let mut failures = vec![];
     for file in files {
         eprintln!("{} {mode}", file.display());
-        let mut runner = Runner::new(|| async { Ok(Specified(session())) });
+        let mut runner = Runner::new(|| async { Ok(database().await) });
         labels.iter().for_each(|label| runner.add_label(label));
         if let Err(failure) = runner.run_file_async(&file).await {
             failures.push(format!("{} {mode}: {failure}", file.display()));
@@ -81,7 +131,7 @@ async fn run_all(files: Vec<PathBuf>, mode: &str, labels: &[&str], session: impl
 
 async fn run_in_process(threads: usize) {
     let options = SessionOptions { threads: Some(threads), ..Default::default() };
-    let session = || almagest::session(&options).unwrap();
+    let session = async || Specified(almagest::session(&options).unwrap());
     run_all(all_files(), &format!("with {threads} threads"), &[], session).await;
 }
 
@@ -106,7 +156,13 @@ async fn specs_hold_on_two_executors() {
     let options = LocalOptions { scheduler: patient, ..local_options(2, 1) };
     let cluster = LocalCluster::start(&options).await.unwrap();
     let options = SessionOptions { threads: Some(4), ..Default::default() };
-    let session = || session_at(&options, &Place::At(cluster.address().clone())).unwrap();
+    let place = Place::At(cluster.address().clone());
+    let session = async || Specified(session_at(&options, &place).unwrap());
     let files = all_files().into_iter().filter(runs_on_a_cluster).collect();
     run_all(files, "on two executors", &["cluster"], session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn specs_hold_over_flight_sql() {
+    run_all(all_files(), "over Flight SQL", &["flight"], Asked::new).await;
 }

@@ -34,7 +34,7 @@ pub async fn run(runner: &mut Runner, dir: &Path) -> Result<()> {
             }
             Err(error) => {
                 let report =
-                    diagnostics::report(&error, &statement, "quickstart.sql", &runner.session);
+                    diagnostics::report(&error, &statement, "quickstart.sql", &runner.database);
                 let _ = write!(std::io::stderr(), "{}", report.await);
                 return Err(error);
             }

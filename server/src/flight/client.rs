@@ -152,9 +152,11 @@ impl Client {
             }
             Effect::Changes => {
                 let pass = self.shared.admission.enter(self.user_name()).await?;
-                let schema = plans
-                    .first()
-                    .map_or_else(Schema::empty, |plan| plan.schema().as_arrow().clone());
+                let schema = match plans.first() {
+                    // the schema of their plans is that of what they are made of
+                    None | Some(LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) => Schema::empty(),
+                    Some(plan) => plan.schema().as_arrow().clone(),
+                };
                 let mut rows = vec![];
                 for plan in plans {
                     rows.extend(self.change(plan).await?);
@@ -164,9 +166,8 @@ impl Client {
             }
         };
         let query = Arc::new(query);
-        let now = Instant::now();
+        self.sweep();
         let mut queries = self.queries.lock();
-        queries.retain(|_, query| !query.is_over(now));
         if queries.len() >= QUERIES_MAX {
             return Err(Error::exhausted(format!(
                 "{QUERIES_MAX} queries of this session wait to be fetched; fetch or cancel some"
@@ -174,6 +175,13 @@ impl Client {
         }
         queries.insert(query.id().into(), Arc::clone(&query));
         Ok(query)
+    }
+
+    /// Forgets the queries that nobody fetched in time.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        let over: Vec<_> = self.queries.lock().extract_if(|_, query| query.is_over(now)).collect();
+        drop(over);
     }
 
     /// The physical plans of a query.

@@ -20,12 +20,16 @@ const DEPTH_MAX: usize = 8;
 /// be opened is told on the log and is no table.
 pub async fn register_folder(session: &Session, folder: &Path) -> Result<()> {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let whole = std::fs::canonicalize(folder).map_err(|cause| {
+        Error::not_found(format!("the folder cannot be opened: {cause}"))
+            .with("folder", folder.display())
+    })?;
     for path in entries(folder)? {
         let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if file.starts_with(['.', '_']) {
             continue;
         }
-        if !std::fs::canonicalize(&path).is_ok_and(|whole| whole.starts_with(folder)) {
+        if !std::fs::canonicalize(&path).is_ok_and(|path| path.starts_with(&whole)) {
             log::warn!("{} is a link that leads out of the folder, and no table", path.display());
             continue;
         }

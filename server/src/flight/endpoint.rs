@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::sql::{Any, Command, CommandPreparedStatementQuery, CommandStatementQuery};
+use arrow_flight::sql::{
+    Any, Command, CommandPreparedStatementQuery, CommandStatementQuery, TicketStatementQuery,
+};
 use arrow_flight::{
     Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria,
     Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
@@ -21,8 +23,9 @@ use tonic::{Request, Response, Status, Streaming};
 use super::client::Client;
 use super::gate::Gate;
 use super::query::Query;
-use super::service::{Service, cancel, handle_of, info_of, query_of, schema_message, told};
+use super::service::{Service, cancel, told};
 use super::session_options::{self, CLOSED, CloseSessionResult, SetSessionOptionsRequest};
+use super::tickets::{handle_of, info_of, query_of, schema_message, ticket_of};
 
 /// Actions that are not Flight SQL's but Flight's.
 const ACTIONS: [(&str, &str); 5] = [
@@ -32,9 +35,6 @@ const ACTIONS: [(&str, &str); 5] = [
     ("GetSessionOptions", "Gives the settings of the session"),
     ("CloseSession", "Ends the session"),
 ];
-/// How a descriptor names a query that was polled for.
-const POLLED: &[u8] = b"almagest:";
-
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
 /// The service behind a gate.
@@ -63,11 +63,13 @@ impl Endpoint {
         client: &Arc<Client>,
         descriptor: &FlightDescriptor,
     ) -> Result<Arc<Query>, Status> {
-        if let Some(id) = descriptor.cmd.strip_prefix(POLLED) {
-            return told(client, client.query(handle_of(id)?));
-        }
         let message = Any::decode(&*descriptor.cmd)
             .map_err(|_| Status::invalid_argument("no command of Flight SQL"))?;
+        // its ticket names a query that was polled for before
+        if message.is::<TicketStatementQuery>() {
+            let id = query_of(&Ticket::new(descriptor.cmd.clone()))?.unwrap_or_default();
+            return told(client, client.query(&id));
+        }
         let begun = match Command::try_from(message) {
             Ok(Command::CommandStatementQuery(CommandStatementQuery { query, .. })) => {
                 client.begin(&query).await
@@ -200,10 +202,11 @@ impl FlightService for Endpoint {
     ) -> Result<Response<PollInfo>, Status> {
         let request = self.admitted(request).await?;
         let client = super::service::client_of(&request)?;
+        let query = self.query(&client, request.get_ref()).await?;
+        self.gate.polls(&query, request.extensions());
         let descriptor = request.into_inner();
-        let query = self.query(&client, &descriptor).await?;
         let far = told(&client, query.how_far(&client).await)?;
-        let next = [POLLED, query.id().as_bytes()].concat();
+        let next = ticket_of(&query).ticket;
         let expires = std::time::SystemTime::now() + client.shared().limits.query_life;
         Ok(Response::new(PollInfo {
             info: Some(info_of(&client, &query, descriptor)?),

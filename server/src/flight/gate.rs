@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use super::client::{Client, Identity};
 use super::credentials::Credentials;
 use super::failures::Failures;
 use super::logins::Logins;
+use super::query::Query;
 use super::server::Peer;
 use super::shared::Shared;
 use super::status::status_of;
@@ -51,6 +52,8 @@ pub struct Gate {
     logins: Logins<Client>,
     /// Sessions without a token of their own.
     connected: Mutex<HashMap<(String, u64), Connected>>,
+    /// Queries that were begun by asking how far they are, by the connection of who asks.
+    polled: Mutex<HashMap<u64, Vec<Weak<Query>>>>,
     /// Of a user at an address; and of an address, where many may work behind one.
     failures: Failures,
     peer_failures: Failures,
@@ -71,6 +74,7 @@ impl Gate {
             anonymous: entrance.anonymous,
             logins: Logins::new(limits.idle_max, TOKEN_LIFE, limits.sessions_max),
             connected: Mutex::default(),
+            polled: Mutex::default(),
             failures: Failures::new(FAILURES_FREE),
             peer_failures: Failures::new(PEER_FAILURES_FREE),
             checks: tokio::sync::Semaphore::new(CHECKS_MAX),
@@ -139,9 +143,27 @@ impl Gate {
         }
     }
 
-    /// Ends the sessions of a connection that has ended.
+    /// Remembers who asks how far a query is, as it ends with them until its rows are fetched.
+    pub fn polls(&self, query: &Arc<Query>, extensions: &Extensions) {
+        let Some(connection) = connection_of(extensions) else { return };
+        let mut polled = self.polled.lock();
+        let queries = polled.entry(connection).or_default();
+        queries.retain(|known| known.strong_count() > 0);
+        if !queries.iter().any(|known| known.as_ptr() == Arc::as_ptr(query)) {
+            queries.push(Arc::downgrade(query));
+        }
+    }
+
+    /// Ends the sessions of a connection that has ended, and what it polled for.
     pub fn disconnected(&self, connection: u64) {
         self.connected.lock().retain(|(_, of), _| *of != connection);
+        for query in self.polled.lock().remove(&connection).unwrap_or_default() {
+            tokio::spawn(async move {
+                if let Some(query) = query.upgrade() {
+                    query.abandon().await;
+                }
+            });
+        }
     }
 
     /// Ends what nobody has used for long.
@@ -149,7 +171,13 @@ impl Gate {
         let now = Instant::now();
         drop(self.logins.sweep(now));
         let idle_max = self.shared.limits.idle_max;
-        self.connected.lock().retain(|_, session| now.duration_since(session.used) < idle_max);
+        let mut clients = self.logins.all();
+        {
+            let mut connected = self.connected.lock();
+            connected.retain(|_, session| now.duration_since(session.used) < idle_max);
+            clients.extend(connected.values().map(|session| Arc::clone(&session.client)));
+        }
+        clients.iter().for_each(|client| client.sweep());
     }
 
     fn connected(

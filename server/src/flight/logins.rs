@@ -69,6 +69,11 @@ impl<T> Logins<T> {
         self.known.lock().remove(&digest(token)).is_some()
     }
 
+    /// What all tokens stand for.
+    pub fn all(&self) -> Vec<Arc<T>> {
+        self.known.lock().values().map(|login| Arc::clone(&login.value)).collect()
+    }
+
     /// Takes out those that are good no more.
     pub fn sweep(&self, now: Instant) -> Vec<Arc<T>> {
         let mut known = self.known.lock();

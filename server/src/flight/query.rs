@@ -48,8 +48,7 @@ pub struct Query {
     /// Made when the statement was sent; used up by the first who fetches.
     planned: Mutex<Option<Vec<Planned>>>,
     progress: Mutex<Option<Progress>>,
-    /// The beginning of rows that were asked for by asking how far they are.
-    begun: tokio::sync::Mutex<Option<Begun>>,
+    begun: tokio::sync::Mutex<Begun>,
     expires: Mutex<Instant>,
     cancelled: watch::Sender<bool>,
     /// Versions of tables, which stay as long as it does.
@@ -62,9 +61,14 @@ enum Source {
     Done(Vec<RecordBatch>),
 }
 
+/// The beginning of rows that were asked for by asking how far they are.
+#[derive(Default)]
 enum Begun {
+    #[default]
+    Not,
     Runs(SpawnedTask<Result<Rows>>),
     Ready(Result<Rows>),
+    Fetched,
 }
 
 /// How far a query is.
@@ -155,16 +159,25 @@ impl Query {
         self.cancelled.send_replace(true);
     }
 
+    /// Ends what was begun by asking how far it is, if nobody has come for the rows.
+    pub async fn abandon(&self) {
+        let mut begun = self.begun.lock().await;
+        if !matches!(*begun, Begun::Fetched) {
+            self.cancel();
+            *begun = Begun::Fetched;
+        }
+    }
+
     /// Its rows, conformed to its schema.
     ///
     /// # Errors
     /// `Exhausted` if too many queries wait, and those of planning.
     pub async fn rows(self: &Arc<Self>, client: &Arc<Client>) -> Result<Rows> {
-        let begun = self.begun.lock().await.take();
+        let begun = std::mem::replace(&mut *self.begun.lock().await, Begun::Fetched);
         match begun {
-            Some(Begun::Ready(rows)) => rows,
-            Some(Begun::Runs(task)) => joined(task.join().await),
-            None => Arc::clone(self).begin(Arc::clone(client)).await,
+            Begun::Ready(rows) => rows,
+            Begun::Runs(task) => joined(task.join().await),
+            Begun::Not | Begun::Fetched => Arc::clone(self).begin(Arc::clone(client)).await,
         }
     }
 
@@ -174,30 +187,34 @@ impl Query {
     /// Those of the query.
     pub async fn how_far(self: &Arc<Self>, client: &Arc<Client>) -> Result<HowFar> {
         let mut begun = self.begun.lock().await;
-        if begun.is_none() {
+        if matches!(*begun, Begun::Not) {
             let (query, client) = (Arc::clone(self), Arc::clone(client));
-            *begun = Some(Begun::Runs(SpawnedTask::spawn(async move {
+            *begun = Begun::Runs(SpawnedTask::spawn(async move {
                 let mut rows = query.begin(client).await?;
                 // with the first batch what must be done before any is done
                 let first = rows.next().await.transpose()?;
                 let first = stream::iter(first.map(Ok));
                 Ok(first.chain(rows).boxed())
-            })));
+            }));
         }
-        if let Some(Begun::Runs(task)) = begun.as_mut() {
-            let waited = tokio::time::timeout(POLL_WAIT, task).await;
-            match waited {
-                Ok(outcome) => *begun = Some(Begun::Ready(joined(outcome))),
-                Err(_) => {
-                    let fraction = self.progress.lock().as_ref().and_then(|p| p.now().fraction);
-                    return Ok(HowFar { ready: false, fraction });
+        let ready = match &mut *begun {
+            Begun::Runs(task) => match tokio::time::timeout(POLL_WAIT, task).await {
+                Ok(outcome) => {
+                    *begun = Begun::Ready(joined(outcome));
+                    true
                 }
-            }
-        }
-        if let Some(Begun::Ready(Err(error))) = begun.as_ref() {
+                Err(_) => false,
+            },
+            _ => true,
+        };
+        if let Begun::Ready(Err(error)) = &*begun {
             return Err(error.copy());
         }
-        Ok(HowFar { ready: true, fraction: Some(1.0) })
+        let fraction = match self.source {
+            Source::Done(_) => Some(1.0),
+            Source::Plans(_) => self.progress.lock().as_ref().and_then(|p| p.now().fraction),
+        };
+        Ok(HowFar { ready, fraction })
     }
 
     async fn begin(self: Arc<Self>, client: Arc<Client>) -> Result<Rows> {
@@ -240,7 +257,7 @@ impl Query {
             schema: Arc::clone(&self.schema),
             record,
         };
-        Ok(stream::unfold(making, Making::next).boxed())
+        Ok(stream::unfold(making, Making::next).fuse().boxed())
     }
 }
 

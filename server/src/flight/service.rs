@@ -6,11 +6,9 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use almagest_engine::{Error, Result as OurResult};
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::ipc::writer::IpcWriteOptions;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
@@ -27,17 +25,15 @@ use arrow_flight::sql::{
     CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
     CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
     CommandStatementIngest, CommandStatementQuery, CommandStatementSubstraitPlan,
-    CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo,
-    TableExistsOption, TableNotExistOption, TicketStatementQuery,
+    CommandStatementUpdate, DoPutPreparedStatementResult, SqlInfo, TableExistsOption,
+    TableNotExistOption, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
-    SchemaAsIpc, Ticket,
+    Action, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
 };
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use prost::Message;
-use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::client::Client;
@@ -46,6 +42,7 @@ use super::prepared::Prepared;
 use super::query::{Query, Rows};
 use super::status::status_of;
 use super::stored::Mode;
+use super::tickets::{handle_of, info_about, info_of, query_of, schema_message};
 
 type Data = <Service as FlightService>::DoGetStream;
 
@@ -65,58 +62,6 @@ pub fn client_of<T>(request: &Request<T>) -> Result<Arc<Client>, Status> {
 /// The answer, or the error in gRPC's words.
 pub fn told<T>(client: &Client, outcome: OurResult<T>) -> Result<T, Status> {
     outcome.map_err(|error| status_of(&error, &client.shared().access))
-}
-
-/// Where and how long the rows of a query can be fetched.
-///
-/// # Errors
-/// `Internal`.
-pub fn info_of(
-    client: &Client,
-    query: &Query,
-    descriptor: FlightDescriptor,
-) -> Result<FlightInfo, Status> {
-    let handle = query.id().as_bytes().to_vec().into();
-    let ticket = TicketStatementQuery { statement_handle: handle };
-    let expires = SystemTime::now() + client.shared().limits.query_life;
-    let endpoint = FlightEndpoint::new()
-        .with_ticket(Ticket::new(ticket.as_any().encode_to_vec()))
-        .with_expiration_time(Timestamp::from(expires));
-    info(query.schema(), endpoint, descriptor)
-}
-
-fn info(
-    schema: &Schema,
-    endpoint: FlightEndpoint,
-    descriptor: FlightDescriptor,
-) -> Result<FlightInfo, Status> {
-    let info = FlightInfo::new().try_with_schema(schema);
-    let info =
-        info.map_err(|cause| Status::internal(format!("a schema cannot be told: {cause}")))?;
-    Ok(info.with_endpoint(endpoint).with_descriptor(descriptor).with_ordered(true))
-}
-
-/// The answer to a question about tables: its own ticket.
-fn info_about(
-    command: &impl ProstMessageExt,
-    schema: &Schema,
-    request: Request<FlightDescriptor>,
-) -> Result<Response<FlightInfo>, Status> {
-    let ticket = Ticket::new(command.as_any().encode_to_vec());
-    let endpoint = FlightEndpoint::new().with_ticket(ticket);
-    Ok(Response::new(info(schema, endpoint, request.into_inner())?))
-}
-
-/// A schema as a message.
-///
-/// # Errors
-/// `Internal`.
-pub fn schema_message(schema: &Schema) -> Result<bytes::Bytes, Status> {
-    let options = IpcWriteOptions::default();
-    let message: arrow_flight::IpcMessage = SchemaAsIpc::new(schema, &options)
-        .try_into()
-        .map_err(|cause| Status::internal(format!("a schema cannot be told: {cause}")))?;
-    Ok(message.0)
 }
 
 /// Rows as messages.
@@ -143,14 +88,6 @@ fn sent_batch(client: Arc<Client>, batch: RecordBatch) -> Response<Data> {
 
 fn nothing(client: Arc<Client>, schema: SchemaRef) -> Response<Data> {
     sent(client, schema, stream::empty().boxed())
-}
-
-/// A handle, which is text of ours.
-///
-/// # Errors
-/// `InvalidArgument`.
-pub fn handle_of(bytes: &[u8]) -> Result<&str, Status> {
-    std::str::from_utf8(bytes).map_err(|_| Status::invalid_argument("no handle of this server"))
 }
 
 fn no_transactions() -> Status {
@@ -663,18 +600,6 @@ pub fn cancel(client: &Client, info: &FlightInfo) -> Result<bool, Status> {
         }
     }
     Ok(any)
-}
-
-/// The query of a ticket; `None` for tickets of questions about tables.
-///
-/// # Errors
-/// `InvalidArgument`.
-pub fn query_of(ticket: &Ticket) -> Result<Option<String>, Status> {
-    let wrong = |_| Status::invalid_argument("no ticket of this server");
-    let message = Any::decode(&*ticket.ticket).map_err(wrong)?;
-    let unpacked = message.unpack::<TicketStatementQuery>();
-    let ticket = unpacked.map_err(|_| Status::invalid_argument("no ticket of this server"))?;
-    ticket.map(|ticket| handle_of(&ticket.statement_handle).map(str::to_string)).transpose()
 }
 
 fn mode_of(command: &CommandStatementIngest) -> Result<Mode, Status> {

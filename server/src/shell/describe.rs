@@ -7,6 +7,7 @@ use almagest_engine::registry::options_of;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::logical_expr::{DocSection, Documentation};
 
+use crate::database::Database;
 use crate::names::nearest;
 
 /// The statement behind `\dt`.
@@ -20,12 +21,13 @@ pub fn tables_sql() -> &'static str {
 ///
 /// # Errors
 /// Those of planning a query of it.
-pub async fn columns(session: &Session, name: &str) -> Result<RecordBatch> {
+pub async fn columns(database: &Database, name: &str) -> Result<RecordBatch> {
     let name = name.trim_end_matches(';').trim();
-    let is_file = !name.starts_with(['\'', '"']) && std::path::Path::new(name).exists();
+    let is_file =
+        database.is_here() && !name.starts_with(['\'', '"']) && std::path::Path::new(name).exists();
     let name = if is_file { format!("'{}'", name.replace('\'', "''")) } else { name.to_string() };
-    let frame = session.sql(&format!("SELECT * FROM {name}")).await?;
-    let fields = frame.schema().fields();
+    let schema = database.schema(&format!("SELECT * FROM {name}")).await?;
+    let fields = schema.fields();
     let nullable = |nullable: bool| if nullable { "yes" } else { "no" };
     table(vec![
         ("column", fields.iter().map(|field| field.name().clone()).collect()),
