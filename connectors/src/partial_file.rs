@@ -21,7 +21,8 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Begins what will be the file at `path`.
+    /// Begins what will be the file at `path`; makes the folders that it is to be in, as COPY to
+    /// Parquet does.
     ///
     /// # Errors
     /// `Plan` if `path` names no file, `Unreachable` if none can be made there.
@@ -35,6 +36,9 @@ impl PartialFile {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         partial_name.push(format!(".{}-{count}.partial", std::process::id()));
         let partial_path = path.with_file_name(partial_name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|cause| cannot_write(path, cause))?;
+        }
         let file = File::options().read(true).write(true).create_new(true).open(&partial_path);
         let file = file.map_err(|cause| cannot_write(path, cause))?;
         Ok(Self { file, path: path.to_path_buf(), partial_path, published: false })

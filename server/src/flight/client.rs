@@ -47,6 +47,7 @@ pub struct Identity {
 pub struct Client {
     identity: Identity,
     session: Session,
+    tables: Arc<Layered>,
     shared: Arc<Shared>,
     prepared: Mutex<HashMap<String, Arc<Prepared>>>,
     queries: Mutex<HashMap<String, Arc<Query>>>,
@@ -62,11 +63,13 @@ impl Client {
         let layers = vec![Arc::clone(&shared.tables), Arc::clone(&shared.stored) as _];
         let catalog = session.context().catalog(CATALOG);
         let catalog = catalog.ok_or_else(|| Error::bug("a session without a catalog"))?;
-        catalog.register_schema(SCHEMA, Arc::new(Layered::new(layers)))?;
+        let tables = Arc::new(Layered::new(layers));
+        catalog.register_schema(SCHEMA, Arc::clone(&tables) as _)?;
         shared.metrics.sessions.inc();
         Ok(Self {
             identity,
             session,
+            tables,
             shared,
             prepared: Mutex::default(),
             queries: Mutex::default(),
@@ -216,7 +219,7 @@ impl Client {
         match plan {
             LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) if is_shared(&table.name) => {
                 let name = table.name.table();
-                if table.if_not_exists && stored.has(name) {
+                if table.if_not_exists && (stored.has(name) || self.tables.has_own(name)) {
                     return Ok(vec![]);
                 }
                 let mode = if table.or_replace { Mode::Replace } else { Mode::Create };
@@ -224,9 +227,7 @@ impl Client {
                 self.write(name, mode, &table.input).await?;
                 Ok(vec![])
             }
-            LogicalPlan::Dml(dml)
-                if is_shared(&dml.table_name) && stored.has(dml.table_name.table()) =>
-            {
+            LogicalPlan::Dml(dml) if self.is_stored(&dml.table_name) => {
                 let mode = match dml.op {
                     WriteOp::Insert(InsertOp::Append) => Mode::Append,
                     _ => Mode::Replace,
@@ -234,15 +235,15 @@ impl Client {
                 let count = self.write(dml.table_name.table(), mode, &dml.input).await?;
                 counted(count)
             }
-            LogicalPlan::Ddl(DdlStatement::DropTable(ref table))
-                if is_shared(&table.name) && stored.has(table.name.table()) =>
-            {
+            LogicalPlan::Ddl(DdlStatement::DropTable(ref table)) if self.is_stored(&table.name) => {
                 self.check_writes()?;
                 stored.remove(table.name.table()).await;
                 Ok(vec![])
             }
             LogicalPlan::Ddl(DdlStatement::DropTable(ref table))
-                if is_shared(&table.name) && self.shared.tables.table_exist(table.name.table()) =>
+                if is_shared(&table.name)
+                    && self.shared.tables.table_exist(table.name.table())
+                    && !self.tables.has_own(table.name.table()) =>
             {
                 Err(Error::denied(format!(
                     "table '{}' is the server's, and no session drops it",
@@ -259,6 +260,12 @@ impl Client {
         }
     }
 
+    /// Whether a name is, for this session, that of a table that clients made.
+    fn is_stored(&self, name: &TableReference) -> bool {
+        let table = name.table();
+        is_shared(name) && self.shared.stored.has(table) && !self.tables.has_own(table)
+    }
+
     fn check_writes(&self) -> Result<()> {
         match self.identity.writes {
             true => Ok(()),
@@ -266,14 +273,21 @@ impl Client {
         }
     }
 
-    /// Refuses to make a table whose name is one of the server's, which nobody would see.
+    /// Refuses to make a table whose name is one of the server's, which nobody would see, or of the
+    /// session's own, which it would not.
     ///
     /// # Errors
-    /// `Plan`.
+    /// `Denied`, `Exists`.
     pub fn check_free(&self, name: &str, mode: Mode) -> Result<()> {
         if mode != Mode::Append && self.shared.tables.table_exist(name) {
             return Err(Error::denied(format!(
                 "table '{name}' is the server's, and cannot be replaced; choose another name"
+            )));
+        }
+        if self.tables.has_own(name) {
+            return Err(Error::exists(format!(
+                "this session already has a table or view '{name}' of its own, which would hide the \
+                 one for all; drop it, or choose another name"
             )));
         }
         Ok(())

@@ -20,6 +20,13 @@ impl Layered {
     }
 }
 
+impl Layered {
+    /// Whether a name is of this layer, which hides the shared ones.
+    pub fn has_own(&self, name: &str) -> bool {
+        self.own.table_exist(name)
+    }
+}
+
 #[async_trait]
 impl SchemaProvider for Layered {
     fn table_names(&self) -> Vec<String> {
