@@ -8,6 +8,7 @@
 //! Files of arrays, several of which are one array: [`arrays`]. Which files: [`location`]. Which format: [`kind`]. Which columns: [`schema`].
 
 mod arrays;
+mod arrow_pieces;
 mod globbed;
 mod kind;
 mod location;
@@ -29,6 +30,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
 
 pub use arrays::open_arrays;
+pub use arrow_pieces::ArrowPieces;
 pub use globbed::{GlobbedTable, keep_globs};
 pub use kind::{FILE_TYPES, of_compressed_target, register_aliases};
 pub use location::looks_like_path;

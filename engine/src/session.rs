@@ -114,7 +114,8 @@ impl Session {
         let planner = options.planner.clone().unwrap_or_else(|| Arc::new(LocalPlanner));
         builder = builder
             .with_query_planner(planner)
-            .with_physical_optimizer_rule(Arc::new(YieldingJoins));
+            .with_physical_optimizer_rule(Arc::new(YieldingJoins))
+            .with_physical_optimizer_rule(Arc::new(files::ArrowPieces));
         for rule in crate::rewrite::analyzer_rules() {
             builder = builder.with_analyzer_rule(rule);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use almagest::SessionOptions;
+use almagest::cluster::Place;
 use almagest::flight::{Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -41,8 +42,17 @@ impl Drop for Running {
 }
 
 pub async fn start(served: Served, limits: FlightLimits, entrance: Entrance) -> Running {
+    start_at(None, served, limits, entrance).await
+}
+
+async fn start_at(
+    place: Option<&Place>,
+    served: Served,
+    limits: FlightLimits,
+    entrance: Entrance,
+) -> Running {
     let options = SessionOptions { threads: Some(2), ..Default::default() };
-    let shared = Shared::open(&options, None, &served, limits).await.unwrap();
+    let shared = Shared::open(&options, place, &served, limits).await.unwrap();
     let bind = FlightOptions {
         bind: "127.0.0.1:0".parse().unwrap(),
         http: None,
@@ -404,6 +414,74 @@ async fn clients_browse() {
     assert!(!shown(&mut client, info).await.contains("stars"));
     let info = client.get_cross_reference(Default::default()).await.unwrap();
     assert!(!shown(&mut client, info).await.contains("stars"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_may_ask_for_as_long_as_it_likes_if_it_fetches() {
+    let server = started(Served::default()).await;
+    let mut client = client(&server).await;
+    for number in 0..1100 {
+        assert_eq!(text(&mut client, &format!("SELECT {number}")).await, number.to_string());
+    }
+    // what nobody fetches is kept, but not without end
+    for _ in 0..1000 {
+        client.execute("SELECT 1".into(), None).await.unwrap();
+    }
+    let error = client.execute("SELECT 1".into(), None).await.unwrap_err().to_string();
+    assert!(error.contains("1000 queries of this session wait to be fetched"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_says_of_itself_is_true_of_its_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let time_max = Some(Duration::from_millis(1500));
+    let limits = FlightLimits { time_max, ..FlightLimits::default() };
+    let limited = start(Served::default(), limits, open_to_all()).await;
+    let free = started(writable(folder.path())).await;
+    for (server, read_only, milliseconds) in [(&limited, "true", "1500"), (&free, "false", "0")] {
+        let mut client = client(server).await;
+        let mut told = async |code| {
+            let info = client.get_sql_info(vec![code]).await.unwrap();
+            let (_, batches) = fetched(&mut client, info).await.unwrap();
+            pretty_format_batches(&batches).unwrap().to_string()
+        };
+        assert!(told(SqlInfo::FlightSqlServerReadOnly).await.contains(read_only));
+        let timeout = told(SqlInfo::FlightSqlServerStatementTimeout).await;
+        assert!(timeout.contains(&format!("={milliseconds}}}")), "{timeout}");
+    }
+}
+
+/// A server whose queries run on executors gives the same answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_of_a_server_run_on_a_cluster() {
+    let cluster = crate::processes::local_cluster(2, 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::At(cluster.address().clone());
+    let served = Served { data: vec!["data".into()], ..writable(folder.path()) };
+    let server = start_at(Some(&place), served, FlightLimits::default(), open_to_all()).await;
+    let mut client = client(&server).await;
+    let sql = "SELECT count(*), max(gaussian_filter(value, 1.5)) FROM image";
+    let here = started(Served { data: vec!["data".into()], ..Served::default() }).await;
+    let mut other = self::client(&here).await;
+    assert_eq!(text(&mut client, sql).await, text(&mut other, sql).await);
+    text(&mut client, "CREATE TABLE kept AS SELECT x, count(*) AS n FROM image GROUP BY x").await;
+    let joined = "SELECT sum(a.n * b.n) > 0 FROM kept a JOIN kept b ON a.x = b.x";
+    assert_eq!(text(&mut client, joined).await, "true");
+    let plan = text(&mut client, &format!("EXPLAIN ANALYZE {joined}")).await;
+    assert!(plan.contains("stage 1 on "), "{plan}");
+    // what a stranger must not read is refused before it is sent
+    let error = refused(&mut client, "SELECT * FROM '/etc/passwd'").await;
+    assert!(error.contains("PermissionDenied") || error.contains("permission"), "{error}");
+    // and whoever leaves ends what runs there
+    let info = client.execute(ENDLESS.into(), None).await.unwrap();
+    let ticket = info.endpoint[0].ticket.clone().unwrap();
+    let fetching = tokio::spawn(async move {
+        let mut rows = client.do_get(ticket).await.unwrap();
+        rows.next().await.is_some()
+    });
+    until("it does not begin", || running(&server)).await;
+    fetching.abort();
+    until("it still runs", || !running(&server)).await;
 }
 
 pub fn running(server: &Running) -> bool {

@@ -28,6 +28,8 @@ use super::stored::Mode;
 
 /// Queries that a session may have and not fetch.
 const QUERIES_MAX: usize = 1000;
+/// Queries that a session may have, fetched ones too.
+const QUERIES_KEPT: usize = 100;
 /// Statements that a session may have prepared.
 const PREPARED_MAX: usize = 1000;
 /// Where the tables of all are.
@@ -171,6 +173,10 @@ impl Client {
         let query = Arc::new(query);
         self.sweep();
         let mut queries = self.queries.lock();
+        if queries.len() >= QUERIES_KEPT {
+            // kept for whoever fetches once more or asks how far they are, while there is room
+            queries.retain(|_, query| !query.has_ended());
+        }
         if queries.len() >= QUERIES_MAX {
             return Err(Error::exhausted(format!(
                 "{QUERIES_MAX} queries of this session wait to be fetched; fetch or cancel some"
@@ -236,7 +242,7 @@ impl Client {
                 counted(count)
             }
             LogicalPlan::Ddl(DdlStatement::DropTable(ref table)) if self.is_stored(&table.name) => {
-                self.check_writes()?;
+                self.policy().check_writes()?;
                 stored.remove(table.name.table()).await;
                 Ok(vec![])
             }
@@ -264,13 +270,6 @@ impl Client {
     fn is_stored(&self, name: &TableReference) -> bool {
         let table = name.table();
         is_shared(name) && self.shared.stored.has(table) && !self.tables.has_own(table)
-    }
-
-    fn check_writes(&self) -> Result<()> {
-        match self.identity.writes {
-            true => Ok(()),
-            false => Err(Error::denied("this user may only read")),
-        }
     }
 
     /// Refuses to make a table whose name is one of the server's, which nobody would see, or of the
@@ -319,7 +318,7 @@ impl Client {
         schema: Arc<Schema>,
         rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
     ) -> Result<u64> {
-        self.check_writes()?;
+        self.policy().check_writes()?;
         self.check_free(name, mode)?;
         let pass = self.shared.admission.enter(self.user_name()).await?;
         let count = self.shared.stored.write(name, mode, schema, rows).await;

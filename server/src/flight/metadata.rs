@@ -102,8 +102,10 @@ pub fn table_types(query: CommandGetTableTypes) -> Result<RecordBatch> {
 ///
 /// # Errors
 /// `Bug`.
-pub fn info(query: CommandGetSqlInfo) -> Result<RecordBatch> {
-    answer(query.into_builder(sql_info()?).build())
+pub fn info(client: &Client, query: CommandGetSqlInfo) -> Result<RecordBatch> {
+    let time_max = client.shared().limits.time_max;
+    let info = sql_info(client.policy().check_writes().is_ok(), time_max)?;
+    answer(query.into_builder(&info).build())
 }
 
 /// The types of SQL.

@@ -171,7 +171,11 @@ impl Policy<'_> {
         }
     }
 
-    fn check_writes(&self) -> Result<()> {
+    /// Refuses to change tables and files.
+    ///
+    /// # Errors
+    /// `Denied`, with what the operator can do.
+    pub fn check_writes(&self) -> Result<()> {
         match self.access.writable() {
             None => Err(super::stored::read_only()),
             Some(_) if !self.writes => Err(Error::denied(

@@ -5,6 +5,7 @@
 //! and then the query does. Whoever stops fetching, cancels or goes away ends it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use almagest_engine::exec::progress::Progress;
@@ -50,6 +51,7 @@ pub struct Query {
     progress: Mutex<Option<Progress>>,
     begun: tokio::sync::Mutex<Begun>,
     expires: Mutex<Instant>,
+    ended: AtomicBool,
     cancelled: watch::Sender<bool>,
     /// Versions of tables, which stay as long as it does.
     _held: Vec<Arc<Version>>,
@@ -118,6 +120,7 @@ impl Query {
             progress: Mutex::default(),
             begun: tokio::sync::Mutex::default(),
             expires: Mutex::new(Instant::now() + life),
+            ended: AtomicBool::new(false),
             cancelled: watch::Sender::new(false),
             _held: vec![],
         }
@@ -152,6 +155,11 @@ impl Query {
     /// Lets it be fetched for so long from now on.
     pub fn renew(&self, life: Duration) {
         *self.expires.lock() = Instant::now() + life;
+    }
+
+    /// Whether it has run, and its rows are fetched or given up.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// Ends it.
@@ -220,6 +228,7 @@ impl Query {
     async fn begin(self: Arc<Self>, client: Arc<Client>) -> Result<Rows> {
         let plans = match &self.source {
             Source::Done(rows) => {
+                self.ended.store(true, Ordering::Relaxed);
                 let schema = Arc::clone(&self.schema);
                 let rows: Vec<Result<RecordBatch>> =
                     rows.iter().map(|batch| conformed(batch, &schema)).collect();
@@ -388,6 +397,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.query.ended.store(true, Ordering::Relaxed);
         let metrics = &self.client.shared().metrics;
         metrics.running.dec();
         metrics.ended(self.outcome, self.rows, self.bytes, self.began.elapsed());

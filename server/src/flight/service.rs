@@ -379,7 +379,7 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let client = client_of(&request)?;
-        let schema = told(&client, metadata::info(query.clone()))?.schema();
+        let schema = told(&client, metadata::info(&client, query.clone()))?.schema();
         info_about(&query, &schema, request)
     }
 
@@ -389,7 +389,7 @@ impl FlightSqlService for Service {
         request: Request<Ticket>,
     ) -> Result<Response<Data>, Status> {
         let client = client_of(&request)?;
-        let batch = told(&client, metadata::info(query))?;
+        let batch = told(&client, metadata::info(&client, query))?;
         Ok(sent_batch(client, batch))
     }
 

@@ -1,6 +1,6 @@
 //! What the server can do, in the codes of Flight SQL.
 
-use std::sync::OnceLock;
+use std::time::Duration;
 
 use almagest_engine::{Error, Result};
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
@@ -33,40 +33,37 @@ const STRING: [&str; 12] = [
 const TIME: [&str; 6] =
     ["current_date", "current_time", "date_part", "date_trunc", "now", "to_timestamp"];
 
-/// The answers, made once.
+/// The answers for whoever may write, or may not.
 ///
 /// # Errors
 /// `Bug`.
-pub fn sql_info() -> Result<&'static SqlInfoData> {
-    static INFO: OnceLock<SqlInfoData> = OnceLock::new();
-    match INFO.get() {
-        Some(info) => Ok(info),
-        None => {
-            let made = make().map_err(|cause| {
-                Error::bug("what the server can do contradicts itself").caused_by(cause)
-            })?;
-            Ok(INFO.get_or_init(|| made))
-        }
-    }
+pub fn sql_info(writes: bool, time_max: Option<Duration>) -> Result<SqlInfoData> {
+    make(writes, time_max)
+        .map_err(|cause| Error::bug("what the server can do contradicts itself").caused_by(cause))
 }
 
-fn make() -> Result<SqlInfoData, arrow_flight::error::FlightError> {
+fn make(
+    writes: bool,
+    time_max: Option<Duration>,
+) -> Result<SqlInfoData, arrow_flight::error::FlightError> {
+    // 0 is no limit
+    let time_max = time_max.map_or(0, |time| i32::try_from(time.as_millis()).unwrap_or(i32::MAX));
     let mut info = SqlInfoDataBuilder::new();
     info.append(SqlInfo::FlightSqlServerName, "Almagest");
     info.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
     info.append(SqlInfo::FlightSqlServerArrowVersion, arrow::ARROW_VERSION);
-    info.append(SqlInfo::FlightSqlServerReadOnly, false);
+    info.append(SqlInfo::FlightSqlServerReadOnly, !writes);
     info.append(SqlInfo::FlightSqlServerSql, true);
     info.append(SqlInfo::FlightSqlServerSubstrait, false);
     info.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
     info.append(SqlInfo::FlightSqlServerCancel, true);
-    info.append(SqlInfo::FlightSqlServerBulkIngestion, true);
+    info.append(SqlInfo::FlightSqlServerBulkIngestion, writes);
     info.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, false);
-    info.append(SqlInfo::FlightSqlServerStatementTimeout, 0i32);
+    info.append(SqlInfo::FlightSqlServerStatementTimeout, time_max);
     info.append(SqlInfo::FlightSqlServerTransactionTimeout, 0i32);
     info.append(SqlInfo::SqlDdlCatalog, false);
     info.append(SqlInfo::SqlDdlSchema, true);
-    info.append(SqlInfo::SqlDdlTable, true);
+    info.append(SqlInfo::SqlDdlTable, writes);
     info.append(
         SqlInfo::SqlIdentifierCase,
         SqlSupportedCaseSensitivity::SqlCaseSensitivityLowercase as i32,
