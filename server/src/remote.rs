@@ -98,6 +98,7 @@ impl Remote {
     pub async fn connect(arguments: &ConnectArguments, own: Session) -> Result<Self> {
         let url = arguments.connect.clone().unwrap_or_default();
         let (endpoint, is_private) = endpoint(&url, arguments)?;
+        let is_encrypted = is_encrypted(&url);
         let credentials = credentials(arguments)?;
         if credentials.is_some() && !is_private && !arguments.insecure {
             return Err(Error::plan(format!(
@@ -117,7 +118,14 @@ impl Remote {
             credentials,
             token: Mutex::default(),
         };
-        link.log_in().await?;
+        link.log_in().await.map_err(|error| match error.kind() {
+            ErrorKind::Unreachable if !is_encrypted => Error::unreachable(format!(
+                "{}; a server with TLS is reached by grpc+tls://",
+                error.message()
+            ))
+            .with("server", &link.address),
+            _ => error,
+        })?;
         Ok(Self { link: Arc::new(link), own, names: Mutex::default() })
     }
 
@@ -274,7 +282,7 @@ impl Link {
             Code::Unimplemented => ErrorKind::Unsupported,
             Code::DataLoss => ErrorKind::DataInvalid,
             Code::ResourceExhausted => ErrorKind::Exhausted,
-            Code::Cancelled => ErrorKind::Cancelled,
+            // what the user cancels is told in our words
             _ => ErrorKind::Unreachable,
         };
         let text = if text.is_empty() { status.code().description() } else { text };
@@ -342,6 +350,10 @@ fn command(sql: &str) -> FlightDescriptor {
     FlightDescriptor::new_cmd(command.as_any().encode_to_vec())
 }
 
+fn is_encrypted(url: &str) -> bool {
+    ["grpc+tls://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+}
+
 /// Where to, and whether nobody else can read along.
 fn endpoint(url: &str, arguments: &ConnectArguments) -> Result<(Endpoint, bool)> {
     let wrong = |why: &str| {
@@ -352,11 +364,10 @@ fn endpoint(url: &str, arguments: &ConnectArguments) -> Result<(Endpoint, bool)>
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
     let rest = rest.trim_end_matches('/');
-    let tls = match scheme {
-        "grpc+tls" | "https" => true,
-        "grpc" | "grpc+tcp" | "http" => false,
-        _ => return Err(wrong(&format!("'{scheme}' is no scheme of Flight SQL"))),
-    };
+    let tls = is_encrypted(url);
+    if !tls && !matches!(scheme, "grpc" | "grpc+tcp" | "http") {
+        return Err(wrong(&format!("'{scheme}' is no scheme of Flight SQL")));
+    }
     let host = rest.rsplit_once(':').map(|(host, _)| host).ok_or_else(|| wrong("no port"))?;
     let address = format!("{}://{rest}", if tls { "https" } else { "http" });
     let endpoint = Endpoint::from_shared(address).map_err(|cause| wrong(&cause.to_string()))?;

@@ -195,6 +195,8 @@ pub async fn serve(
         tls: tls(&arguments),
         grace: Duration::from_secs(arguments.grace),
     };
+    let port_file = arguments.port_file.as_deref().map(std::path::absolute).transpose();
+    let port_file = port_file.map_err(|cause| Error::plan(format!("no such path: {cause}")))?;
     if let Some(folder) = served.data.first() {
         // relative paths in statements begin where the data are
         std::env::set_current_dir(folder).map_err(|cause| {
@@ -202,8 +204,6 @@ pub async fn serve(
                 .with("folder", folder.display())
         })?;
     }
-    let port_file = arguments.port_file.as_deref().map(std::path::absolute).transpose();
-    let port_file = port_file.map_err(|cause| Error::plan(format!("no such path: {cause}")))?;
     let shared =
         Shared::open(&session.options(), arguments.cluster.as_ref(), &served, limits(&arguments))
             .await?;

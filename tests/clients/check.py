@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 import warnings
 
 import adbc_driver_flightsql.dbapi as flight_sql
@@ -90,7 +91,7 @@ def write_certificates(root):
     """A certificate authority, and a certificate of it for localhost and 127.0.0.1."""
     now = datetime.datetime.now(datetime.timezone.utc)
 
-    def certificate(name, key, issuer, issuer_key, authority):
+    def certificate(name, key, issuer, issuer_key, authority, use=ExtendedKeyUsageOID.SERVER_AUTH):
         builder = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -104,7 +105,7 @@ def write_certificates(root):
         if not authority:
             names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+            usage = x509.ExtendedKeyUsage([use])
             builder = builder.add_extension(usage, critical=False)
         return builder.sign(issuer_key, hashes.SHA256())
 
@@ -119,12 +120,23 @@ def write_certificates(root):
     pem = serialization.Encoding.PEM
     (root / "ca.pem").write_bytes(authority.public_bytes(pem))
     (root / "cert.pem").write_bytes(server.public_bytes(pem))
-    (root / "key.pem").write_bytes(
-        key.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    (root / "key.pem").chmod(0o600)
+
+    def write_key(path, key):
+        kind, open_to_all = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        path.write_bytes(key.private_bytes(pem, kind, open_to_all))
+        path.chmod(0o600)
+
+    write_key(root / "key.pem", key)
+    # another authority's, for clients: a server's certificate is none of theirs
+    for name in ("client", "stranger"):
+        signer_key, client_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+        signer_name = named(f"authority of {name}")
+        signer = certificate(signer_name, signer_key, signer_name, signer_key, True)
+        use = ExtendedKeyUsageOID.CLIENT_AUTH
+        client = certificate(named(name), client_key, signer_name, signer_key, False, use)
+        (root / f"{name}-ca.pem").write_bytes(signer.public_bytes(pem))
+        (root / f"{name}.pem").write_bytes(client.public_bytes(pem))
+        write_key(root / f"{name}-key.pem", client_key)
 
 
 def write_users(root):
@@ -1470,6 +1482,172 @@ class Recipes(unittest.TestCase):
     """The ```python block of each page of the documentation, as it stands."""
 
 
+def almagest(*words, password=None, stdin="", **more):
+    """The shell of a server: what it answered, told and ended with."""
+    environ = {**environment(), "ALMAGEST_PASSWORD": password or ""}
+    if password is None:
+        del environ["ALMAGEST_PASSWORD"]
+    words = [SERVER.binary, *map(str, words)]
+    return subprocess.run(
+        words, env=environ, input=stdin, capture_output=True, text=True, timeout=60, **more
+    )
+
+
+@contextlib.contextmanager
+def another_server(*words):
+    """One with other options; its process has `uri`, `told` and `log`."""
+    words = [SERVER.binary, "serve", "--flight", "127.0.0.1:0", *map(str, words)]
+    log = tempfile.NamedTemporaryFile("r", dir=SERVER.root)
+    with open(log.name, "w") as told:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told, text=True
+        )
+    try:
+        process.uri = process.stdout.readline().strip()
+        assert process.uri, f"the server ended: {log.read()}"
+        process.log = log
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        log.close()
+
+
+class Shell(unittest.TestCase):
+    """`almagest --connect`, over TLS."""
+
+    def asked(self, sql, *words, user=READER, password=True, **more):
+        password = user[1] if password is True else password
+        return almagest(
+            "--connect", SERVER.uri, "--tls-ca", SERVER.root / "ca.pem", "--user", user[0],
+            "-q", "--format", "csv", "-c", sql, *words, password=password, **more,
+        )  # fmt: skip
+
+    def test_query(self):
+        answer = self.asked("SELECT count(*) AS n FROM candidates; SELECT max(value) AS m FROM image")
+        self.assertEqual(answer.stdout, f"n\n{ROWS}\nm\n{64 * 48 - 1}.0\n", answer.stderr)
+        self.assertEqual(answer.returncode, 0)
+
+    def test_password_on_standard_input(self):
+        answer = self.asked("SELECT 1 AS one", password=None, stdin=READER[1] + "\n")
+        self.assertEqual(answer.stdout, "one\n1\n", answer.stderr)
+
+    def test_wrong_password(self):
+        answer = self.asked("SELECT 1", user=("dora", "nothing"))
+        self.assertEqual((answer.returncode, answer.stdout), (1, ""))
+        self.assertIn("the user, password or token is wrong", answer.stderr)
+
+    def test_unknown_authority(self):
+        answer = almagest("--connect", SERVER.uri, "-c", "SELECT 1")
+        self.assertEqual((answer.returncode, answer.stdout), (1, ""))
+        self.assertIn("unreachable: no answer", answer.stderr)
+        self.assertIn("ertificate", answer.stderr)
+
+    def test_without_tls(self):
+        answer = almagest("--connect", SERVER.uri.replace("grpc+tls", "grpc"), "-c", "SELECT 1")
+        self.assertEqual((answer.returncode, answer.stdout), (1, ""))
+        self.assertIn("a server with TLS is reached by grpc+tls://", answer.stderr)
+
+    def test_missing_table(self):
+        answer = self.asked("SELECT * FROM candidate")
+        self.assertEqual(answer.returncode, 1)
+        self.assertIn("did you mean candidates", answer.stderr)
+        self.assertIn("^", answer.stderr)
+
+
+class Operations(unittest.TestCase):
+    """Servers with other options."""
+
+    QUERY = "SELECT count(value) AS n FROM random_normal([5000, 5000], seed => 1)"
+
+    def test_client_certificates(self):
+        root = SERVER.root
+        tls = ("--tls-cert", root / "cert.pem", "--tls-key", root / "key.pem")
+        with another_server("--anonymous", *tls, "--tls-client-ca", root / "client-ca.pem") as server:
+            def shown(*words):
+                ca = ("--tls-ca", root / "ca.pem")
+                return almagest("--connect", server.uri, *ca, *words, "-q", "--format", "csv", "-c", "SELECT 1 AS one")
+
+            def named(name):
+                key = root / f"{name}-key.pem"
+                return ("--tls-client-cert", root / f"{name}.pem", "--tls-client-key", key)
+
+            answer = shown(*named("client"))
+            self.assertEqual(answer.stdout, "one\n1\n", answer.stderr)
+            for words in ((), named("stranger")):
+                answer = shown(*words)
+                self.assertEqual((answer.returncode, answer.stdout), (1, ""))
+                self.assertIn("unreachable", answer.stderr)
+
+    def test_health_and_metrics(self):
+        with another_server("--anonymous", "--http", "127.0.0.1:0") as server:
+            told = ""
+            while "/metrics" not in told:
+                told += server.log.readline()
+            base = re.search(r"(http://\S+)/metrics", told)[1]
+            for path, expected in (("healthz", ""), ("readyz", ""), ("metrics", "almagest_queries_running 0")):
+                with urllib.request.urlopen(f"{base}/{path}", timeout=10) as answer:
+                    self.assertEqual(answer.status, 200)
+                    self.assertIn(expected, answer.read().decode())
+
+    def test_a_query_may_end(self):
+        """SIGTERM: what runs has time to end."""
+        with another_server("--anonymous", "--threads", "2") as server:
+            client = pa.flight.FlightClient(server.uri)
+            info = client.get_flight_info(statement_query(self.QUERY))
+            outcome = []
+            thread = threading.Thread(
+                target=lambda: outcome.append(client.do_get(info.endpoints[0].ticket).read_all())
+            )
+            thread.start()
+            time.sleep(0.3)
+            server.terminate()
+            thread.join(60)
+            self.assertEqual(outcome[0].to_pydict(), {"n": [25_000_000]})
+            client.close()
+            self.assertEqual(server.wait(30), 0)
+
+    def test_but_not_for_ever(self):
+        with another_server("--anonymous", "--grace", "1") as server:
+            client = pa.flight.FlightClient(server.uri)
+            info = client.get_flight_info(statement_query(ENDLESS))
+            outcome = []
+
+            def fetch():
+                try:
+                    outcome.append(client.do_get(info.endpoints[0].ticket).read_all())
+                except (pa.flight.FlightError, pa.ArrowException, OSError) as error:
+                    outcome.append(error)
+
+            thread = threading.Thread(target=fetch)
+            thread.start()
+            time.sleep(0.3)
+            server.terminate()
+            server.wait(30)
+            thread.join(30)
+            self.assertIsInstance(outcome[0], Exception)
+
+    def test_options_from_a_file(self):
+        path = SERVER.root / "options.toml"
+        path.write_text(f'anonymous = true\ndata = ["{SERVER.data}"]\nmax_rows = 10\n')
+        with another_server("--config", path) as server:
+            answer = almagest("--connect", server.uri, "-q", "--format", "csv", "-c",
+                              "SELECT count(*) AS n FROM candidates; SELECT * FROM candidates")  # fmt: skip
+            self.assertEqual((answer.returncode, answer.stdout.splitlines()[:2]), (1, ["n", str(ROWS)]))
+            self.assertIn("more than the 10 rows", answer.stderr)
+
+    def test_open_by_oversight(self):
+        for words, told in (
+            (["--anonymous", "--flight", "0.0.0.0:0"], "--insecure"),
+            ([], "--anonymous"),
+            (["--users", str(SERVER.root / "users.toml"), "--flight", "0.0.0.0:0"], "--tls-cert"),
+        ):
+            answer = almagest("serve", *words)
+            self.assertNotEqual(answer.returncode, 0)
+            self.assertIn(told, answer.stderr)
+
+
 def add_recipes():
     for page in sorted(DOCS.glob("*.md")):
         blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.S | re.M)
@@ -1557,7 +1735,7 @@ def main():
         checks = unittest.TestSuite()
         loader = unittest.TestLoader()
         classes = (Login, Browse, Queries, Parameters, Ingest, Cancel, Session, Transactions,
-                   Refused, Tools, Recipes)  # fmt: skip
+                   Refused, Tools, Shell, Operations, Recipes)  # fmt: skip
         for group in classes:
             for check in loader.loadTestsFromTestCase(group):
                 if fnmatch.fnmatch(name_of(check).lower(), f"*{arguments.k.lower()}*"):
