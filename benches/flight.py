@@ -13,6 +13,7 @@ import collections
 import multiprocessing
 import pathlib
 import random
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -252,6 +253,7 @@ def one_client(address, seed, seconds, outcomes):
 
 
 def many_clients(address, first, count, seconds, outcomes):
+    signal.signal(signal.SIGINT, lambda *_: None)
     threads = [
         threading.Thread(target=one_client, args=(address, first + number, seconds, outcomes))
         for number in range(count)
@@ -271,11 +273,13 @@ def soak(arguments, folder):
     def state():
         return ours.memory() / MIB, ours.seen.num_fds(), ours.seen.num_threads()
 
-    outcomes = multiprocessing.Queue()
+    # gRPC does not live through a fork
+    new = multiprocessing.get_context("spawn")
+    outcomes = new.Queue()
     processes = 4
     share = arguments.clients // processes
     workers = [
-        multiprocessing.Process(target=many_clients, args=(ours.address, w * share, share, arguments.seconds, outcomes))
+        new.Process(target=many_clients, args=(ours.address, w * share, share, arguments.seconds, outcomes))
         for w in range(processes)
     ]
     print("seconds, MiB, handles, threads")
@@ -311,6 +315,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=None)
     parser.add_argument("--clients", type=int, default=64)
     arguments = parser.parse_args()
+    # pyarrow takes a cancelled stream for a Ctrl-C, and raises one
+    signal.signal(signal.SIGINT, lambda *_: None)
     arguments.seconds = arguments.seconds or (300 if arguments.what == "soak" else 15)
     with tempfile.TemporaryDirectory() as folder:
         globals()[arguments.what](arguments, pathlib.Path(folder).resolve())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use almagest::SessionOptions;
-use almagest::cluster::Place;
+use almagest::cluster::{Limits, Place};
 use almagest::flight::{Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -429,6 +429,25 @@ async fn a_session_may_ask_for_as_long_as_it_likes_if_it_fetches() {
     }
     let error = client.execute("SELECT 1".into(), None).await.unwrap_err().to_string();
     assert!(error.contains("1000 queries of this session wait to be fetched"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_no_rows_lets_others_have_their_turn() {
+    let queries = Limits { running_max: 1, ..Limits::default() };
+    let limits = FlightLimits { queries, ..FlightLimits::default() };
+    let server = start(Served::default(), limits, open_to_all()).await;
+    let (mut slow, mut other) = (client(&server).await, client(&server).await);
+    let rows = "SELECT * FROM generate_series(1, 100000000)".to_string();
+    let info = slow.execute(rows, None).await.unwrap();
+    let mut rows = slow.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
+    let first = rows.try_next().await.unwrap().unwrap().num_rows();
+    // the only turn is taken, and given back after a while
+    assert_eq!(text(&mut other, "SELECT 1").await, "1");
+    // and who was slow goes on
+    let mut taken = first;
+    while taken < 5_000_000 {
+        taken += rows.try_next().await.unwrap().unwrap().num_rows();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,6 +30,8 @@ use crate::limits::Pass;
 
 /// Batches that may wait for the client.
 const BATCHES_WAITING: usize = 2;
+/// A client that takes no rows for so long lets others have its turn.
+const STALLED: Duration = Duration::from_secs(1);
 /// How long a client that asks how far a query is waits at most.
 const POLL_WAIT: Duration = Duration::from_millis(200);
 /// Characters of a statement in the log.
@@ -252,11 +254,11 @@ impl Query {
             _ = cancelled.wait_for(|cancelled| *cancelled) => Err(stopped()),
         };
         let (pass, planned) = began.inspect_err(|error| record.failed(error))?;
-        record.pass = Some(pass);
         // of several, the first is told of
         *self.progress.lock() = planned.first().map(|(plan, _)| Progress::of(plan));
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
-        let producer = client.shared().start(produce(planned, sender));
+        let turn = Turn { pass: Some(pass), client: Arc::clone(&client) };
+        let producer = client.shared().start(produce(planned, sender, turn));
         let limits = &client.shared().limits;
         let making = Making {
             deadline: limits.time_max.map(|time| tokio::time::Instant::now() + time),
@@ -282,16 +284,46 @@ fn stopped() -> Error {
     Error::cancelled("the query was cancelled")
 }
 
-async fn produce(planned: Vec<Planned>, sender: mpsc::Sender<RecordBatch>) -> Result<()> {
+async fn produce(
+    planned: Vec<Planned>,
+    sender: mpsc::Sender<RecordBatch>,
+    mut turn: Turn,
+) -> Result<()> {
     for (plan, context) in planned {
         let mut stream = execute_stream(plan, context)?;
         while let Some(batch) = stream.next().await {
-            if sender.send(batch?).await.is_err() {
-                return Ok(());
+            let batch = batch?;
+            match turn.place(&sender).await? {
+                Some(place) => place.send(batch),
+                None => return Ok(()),
             }
         }
     }
     Ok(())
+}
+
+/// A turn among the queries that run. It is given up while the client takes no rows: whoever leaves a
+/// cursor open must not keep others waiting.
+struct Turn {
+    pass: Option<Pass>,
+    client: Arc<Client>,
+}
+
+impl Turn {
+    /// Room for a batch; none if nobody takes it any more.
+    async fn place<'a>(
+        &mut self,
+        sender: &'a mpsc::Sender<RecordBatch>,
+    ) -> Result<Option<mpsc::Permit<'a, RecordBatch>>> {
+        if let Ok(place) = tokio::time::timeout(STALLED, sender.reserve()).await {
+            return Ok(place.ok());
+        }
+        self.pass = None;
+        let Ok(place) = sender.reserve().await else { return Ok(None) };
+        let admission = &self.client.shared().admission;
+        self.pass = Some(admission.enter(self.client.user_name()).await?);
+        Ok(Some(place))
+    }
 }
 
 /// Rows that are being made.
@@ -348,7 +380,6 @@ impl Making {
 struct Record {
     query: Arc<Query>,
     client: Arc<Client>,
-    pass: Option<Pass>,
     began: Instant,
     rows: u64,
     bytes: u64,
@@ -360,7 +391,7 @@ impl Record {
         client.shared().metrics.running.inc();
         // until it is otherwise: whoever drops it before its end has left
         let outcome = Outcome::Cancelled;
-        Self { query, client, pass: None, began: Instant::now(), rows: 0, bytes: 0, outcome }
+        Self { query, client, began: Instant::now(), rows: 0, bytes: 0, outcome }
     }
 
     fn failed(&mut self, error: &Error) {
