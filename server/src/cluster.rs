@@ -20,8 +20,6 @@ mod planner;
 mod processes;
 mod query;
 mod quota;
-#[cfg(test)]
-mod scale;
 mod scheduler;
 mod sendable;
 mod watcher;

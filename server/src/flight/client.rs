@@ -343,7 +343,8 @@ impl Client {
 
     /// Ends a query; `false` if it is not there (any more).
     pub fn cancel(&self, id: &str) -> bool {
-        let query = self.queries.lock().remove(id);
+        // it stays for a while: whoever comes for its rows is told what became of them
+        let query = self.queries.lock().get(id).cloned();
         query.inspect(|query| query.cancel()).is_some()
     }
 

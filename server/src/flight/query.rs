@@ -167,6 +167,7 @@ impl Query {
     /// Ends it.
     pub fn cancel(&self) {
         self.cancelled.send_replace(true);
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     /// Ends what was begun by asking how far it is, if nobody has come for the rows.
