@@ -94,7 +94,7 @@ def main():
     work = pathlib.Path(arguments.work or kept.name).resolve()
     work.mkdir(parents=True, exist_ok=True)
     demo = work / "demo"
-    subprocess.run([arguments.almagest, "-q", "demo", "--dir", str(demo)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([arguments.almagest, "demo", "-q", "--dir", str(demo)], check=True, stdout=subprocess.DEVNULL)
     tasks = {"A": application_a(demo), "B": application_b(demo)}
     if arguments.catalogs:
         explode(arguments.almagest, arguments.catalogs, work, arguments.rows)
