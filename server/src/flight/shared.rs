@@ -157,8 +157,6 @@ impl Shared {
         let queries = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("queries")
-            // a query that has just come does not wait behind the many turns of those that run
-            .global_queue_interval(1)
             .enable_all()
             .build();
         let queries =
