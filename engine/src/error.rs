@@ -201,6 +201,16 @@ fn find_in_chain(error: &DataFusionError) -> Option<&Error> {
         if let Some(found) = current.downcast_ref::<Error>() {
             return Some(found);
         }
+        // its source is the source of what it wraps
+        if let Some(wrapped) = current.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref())
+        {
+            if let Some(found) = wrapped.downcast_ref::<Error>() {
+                return Some(found);
+            }
+            if let Some(inner) = wrapped.downcast_ref::<DataFusionError>() {
+                return find_in_chain(inner);
+            }
+        }
         next = current.source();
     }
     None

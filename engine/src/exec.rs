@@ -11,6 +11,7 @@ mod pieces_exec;
 pub mod progress;
 mod read_box;
 pub mod reduce;
+mod spill_quota;
 mod uniform;
 mod yielding;
 
@@ -21,4 +22,5 @@ pub use compute_threads::ComputeThreads;
 pub use downsample::downsample;
 pub use local_planner::{LocalPlanner, with_settings};
 pub use pieces_exec::{CutLeaves, PiecesExec, compression_of};
+pub use spill_quota::SpillQuota;
 pub use yielding::YieldingJoins;

@@ -29,7 +29,7 @@ use crate::array::MemoryArray;
 use crate::catalog::ArrayTable;
 use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
-use crate::exec::{ComputeThreads, LocalPlanner, YieldingJoins};
+use crate::exec::{ComputeThreads, LocalPlanner, SpillQuota, YieldingJoins};
 use crate::registry::{Format, Registry, TableOptions};
 use crate::{Error, Result, files, sql};
 
@@ -51,6 +51,8 @@ pub struct SessionOptions {
     pub memory_bytes_max: Option<usize>,
     /// The folder for what is spilled; the system's for temporary files if absent.
     pub spill_dir: Option<PathBuf>,
+    /// Bytes that queries may hold there; what DataFusion's setting says if absent.
+    pub spill_bytes_max: Option<u64>,
     /// What the settings are before the ones above; DataFusion's if absent.
     pub settings: Option<SessionConfig>,
     /// Logical rules to run before all others.
@@ -248,13 +250,13 @@ impl TableProviderFactory for FormatTableFactory {
 /// Memory, spill files and object stores.
 fn runtime(registry: &Registry, options: &SessionOptions) -> Result<Arc<RuntimeEnv>> {
     // DataFusion keeps the lists of files for ever, so new files in a folder would not be seen
-    let mut runtime = RuntimeEnvBuilder::new().with_object_list_cache_limit(0);
+    let mut runtime = RuntimeEnvBuilder::new()
+        .with_object_list_cache_limit(0)
+        .with_max_spill_merge_fan_in(SPILL_MERGE_FAN_IN_MAX);
     if let Some(bytes) = options.memory_bytes_max {
         // a fair share for each: with one big pool the first sort leaves nothing for the others
         let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_SHOWN);
-        runtime = runtime
-            .with_memory_pool(Arc::new(pool))
-            .with_max_spill_merge_fan_in(SPILL_MERGE_FAN_IN_MAX);
+        runtime = runtime.with_memory_pool(Arc::new(pool));
     }
     if let Some(folder) = &options.spill_dir {
         std::fs::create_dir_all(folder).map_err(|cause| {
@@ -267,5 +269,11 @@ fn runtime(registry: &Registry, options: &SessionOptions) -> Result<Arc<RuntimeE
         let stores = Arc::clone(stores) as Arc<dyn ObjectStoreRegistry>;
         runtime = runtime.with_object_store_registry(stores);
     }
-    Ok(runtime.build_arc()?)
+    let mut runtime = runtime.build()?;
+    if let Some(bytes) = options.spill_bytes_max {
+        let files = runtime.disk_manager;
+        files.set_max_temp_directory_size(u64::MAX)?;
+        runtime.disk_manager = Arc::new(SpillQuota::over(files, "all queries together", bytes)?);
+    }
+    Ok(Arc::new(runtime))
 }

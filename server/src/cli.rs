@@ -111,6 +111,9 @@ pub struct SessionArguments {
     /// Directory to spill to [default: the system's for temporary files].
     #[arg(long, value_name = "DIR", global = true)]
     pub spill_dir: Option<PathBuf>,
+    /// Size of what queries may spill to disk [default: 100GB].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, global = true)]
+    pub spill_limit: Option<usize>,
 }
 
 impl SessionArguments {
@@ -120,6 +123,7 @@ impl SessionArguments {
             threads: self.threads.map(NonZeroUsize::get),
             memory_bytes_max: self.memory_limit,
             spill_dir: self.spill_dir.clone(),
+            spill_bytes_max: self.spill_limit.map(|bytes| bytes as u64),
             ..SessionOptions::default()
         }
     }

@@ -92,6 +92,9 @@ pub struct ServeArguments {
     /// Memory that one query may hold [default: as all together, --memory-limit].
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Limits")]
     pub query_memory: Option<usize>,
+    /// Size of what one query may spill to disk [default: as all together, --spill-limit].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Limits")]
+    pub query_spill: Option<usize>,
     /// Rows of an answer [default: no limit].
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_rows: Option<u64>,
@@ -236,6 +239,7 @@ fn limits(arguments: &ServeArguments) -> FlightLimits {
         },
         time_max: arguments.time_limit.map(Duration::from_secs),
         query_bytes_max: arguments.query_memory,
+        query_spill_max: arguments.query_spill.map(|bytes| bytes as u64),
         rows_max: arguments.max_rows,
         bytes_max: arguments.max_bytes.map(|bytes| bytes as u64),
         statement_bytes_max: arguments.max_statement,

@@ -608,3 +608,30 @@ async fn schemas_are_told_without_running() {
     assert_eq!(schema.fields().len(), 1);
     assert!(!running(&server));
 }
+
+/// The niceness of this process's threads with a name.
+#[cfg(target_os = "linux")]
+fn nice_of(name: &str) -> Vec<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let stat = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat")).ok();
+    let stats = threads.filter_map(|thread| stat(thread.ok()?));
+    let nice = stats.filter_map(|stat| {
+        let (start, rest) = stat.rsplit_once(") ")?;
+        // the 19th field, of which the name is the second
+        start.ends_with(name).then(|| rest.split(' ').nth(16)?.parse().ok())?
+    });
+    nice.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_let_answers_go_first() {
+    let server = started(Served::default()).await;
+    assert_eq!(text(&mut client(&server).await, "SELECT 1").await, "1");
+    let are_nice = || {
+        let nice = nice_of("(queries");
+        !nice.is_empty() && nice.iter().all(|nice| *nice == 10)
+    };
+    until("threads of queries are at nice 10", are_nice).await;
+    assert!(nice_of("").contains(&0), "others are not");
+}

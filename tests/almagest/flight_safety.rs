@@ -205,6 +205,28 @@ async fn limits_of_a_server_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_spills_no_more_than_it_may() {
+    let sort = "SELECT count(*) FROM (SELECT s, lag(s) OVER (ORDER BY s) AS before FROM \
+                (SELECT md5(value::VARCHAR) AS s FROM generate_series(1, 1000000))) WHERE before <= s";
+    for (spilled, expected) in [(100 << 20, Code::Ok), (4 << 20, Code::ResourceExhausted)] {
+        let limits = FlightLimits {
+            query_bytes_max: Some(48 << 20),
+            query_spill_max: Some(spilled),
+            ..FlightLimits::default()
+        };
+        let server = start(Served::default(), limits, open_to_all()).await;
+        let mut client = client(&server).await;
+        if expected == Code::Ok {
+            assert_eq!(text(&mut client, sort).await, "999999");
+        } else {
+            let error = refused(&mut client, sort).await;
+            assert!(error.contains("that one query on this server may spill"), "{error}");
+            assert_eq!(code(&server, sort).await, expected);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_have_codes_and_our_sentences() {
     let folder = tempfile::tempdir().unwrap();
     let data = vec![folder.path().canonicalize().unwrap()];

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use almagest::{Session, SessionOptions};
+use almagest::{Error, ErrorKind, Session, SessionOptions};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use datafusion::physical_plan::{ExecutionPlan, collect};
@@ -44,4 +44,48 @@ async fn a_sort_and_a_group_by_larger_than_memory_finish() {
     let (groups, spilled) = run(&session, &groups).await;
     assert_eq!(groups, 2_000_000);
     assert!(spilled > 0, "the GROUP BY did not spill");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_spilled_is_bounded_for_sorts_and_for_chunks() {
+    let folder = tempfile::tempdir().unwrap();
+    let spill = folder.path().join("spill");
+    let session = |memory, spilled| {
+        let options = SessionOptions {
+            threads: Some(2),
+            memory_bytes_max: Some(memory),
+            spill_dir: Some(spill.clone()),
+            spill_bytes_max: Some(spilled),
+            ..SessionOptions::default()
+        };
+        almagest::session(&options).unwrap()
+    };
+    // a million texts of 32 bytes and their lengths are more than 36 MB
+    let sort = "SELECT count(*) FROM (SELECT s, lag(s) OVER (ORDER BY s) AS before FROM \
+                (SELECT md5(value::VARCHAR) AS s FROM generate_series(1, 1000000))) WHERE before <= s";
+    assert_eq!(run(&session(48 << 20, 100 << 20), sort).await.0, 999_999);
+    // 16 chunks of 32 KiB, all open until the last row
+    let path = folder.path().join("a.h5");
+    let chunks = format!(
+        "COPY (SELECT value % 128 AS y, value / 128 AS x, value * 0.5 AS v \
+         FROM generate_series(0, 65535)) TO '{}' OPTIONS ('chunks' '8,512')",
+        path.display()
+    );
+    for (session, sql) in
+        [(session(48 << 20, 4 << 20), sort), (session(256 << 10, 64 << 10), chunks.as_str())]
+    {
+        let frame = session.sql(sql).await.unwrap();
+        let error = Error::from(frame.collect().await.unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+        assert!(error.message().contains("that all queries together may spill"), "{error}");
+    }
+    assert!(!path.exists());
+    let session = session(256 << 10, 1 << 20);
+    session.sql(&chunks).await.unwrap().collect().await.unwrap();
+    assert!(path.exists());
+    // files are gone, whether queries ended well or not
+    let left = std::fs::read_dir(&spill).unwrap().flat_map(|entry| {
+        std::fs::read_dir(entry.unwrap().path()).unwrap().map(|file| file.unwrap().path())
+    });
+    assert_eq!(left.collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new());
 }

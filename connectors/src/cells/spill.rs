@@ -5,13 +5,13 @@
 //! holds ([`super::chunk`]).
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 
 use almagest_engine::{Error, Result};
-use datafusion::execution::SpillFile;
 use datafusion::execution::disk_manager::DiskManager;
+use datafusion::execution::{SpillFile, SpillWriter};
 use parking_lot::Mutex;
 
 /// The slots of a file.
@@ -26,6 +26,8 @@ pub struct SpillSlots {
 struct Slots {
     count: u64,
     free: Vec<u64>,
+    /// Makes the file longer.
+    writer: Option<Box<dyn SpillWriter>>,
 }
 
 /// A place for one chunk.
@@ -48,16 +50,12 @@ impl SpillSlots {
         }
         if self.file.get().is_none() {
             let made = self.make_file()?;
+            slots.writer = Some(made.1.open_writer()?);
             self.file.get_or_init(|| made);
         }
-        let bytes = (slots.count + 1).saturating_mul(self.slot_bytes);
-        let bytes_max = self.disk.max_temp_directory_size();
-        if self.disk.used_disk_space().saturating_add(bytes) > bytes_max {
-            return Err(Error::exhausted(format!(
-                "the chunks that wait for cells need more than the {bytes_max} bytes on disk that \
-                 datafusion.runtime.max_temp_directory_size allows; raise it or the memory limit, \
-                 or give the rows in the order of the array"
-            )));
+        if let Some(writer) = &mut slots.writer {
+            // its place counts as what others spill does, and is there when it is written to
+            io::copy(&mut io::repeat(0).take(self.slot_bytes), writer).map_err(too_much)?;
         }
         slots.count += 1;
         Ok(Slot(slots.count - 1))
@@ -101,6 +99,16 @@ impl SpillSlots {
         let file = File::options().read(true).write(true).open(path).map_err(failed)?;
         Ok((file, made))
     }
+}
+
+fn too_much(cause: io::Error) -> Error {
+    cause.downcast::<Error>().unwrap_or_else(|cause| {
+        let message = format!(
+            "the chunks that wait for cells do not fit on disk: {cause}; give the rows in the order of \
+             the array, or allow more memory or disk"
+        );
+        Error::exhausted(message).caused_by(cause)
+    })
 }
 
 fn failed(cause: io::Error) -> Error {

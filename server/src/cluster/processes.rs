@@ -55,7 +55,7 @@ pub(crate) fn local_options(options: &SessionOptions, count: usize) -> Result<Lo
         cores: (cores / count).max(1),
         memory_bytes_max: options.memory_bytes_max,
         work_dir: options.spill_dir.clone(),
-        disk_bytes_max: None,
+        disk_bytes_max: options.spill_bytes_max.map(|bytes| bytes / count.max(1) as u64),
         heartbeat_seconds: HEARTBEAT_SECONDS,
         scheduler: SchedulerOptions { port: 0, ..SchedulerOptions::default() },
     })

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use almagest_engine::exec::SpillQuota;
+use almagest_engine::session::fit_sorts;
 use almagest_engine::{Error, Result, Session};
 use arrow::array::UInt64Array;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -11,7 +13,6 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::TaskContext;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, WriteOp};
 use datafusion::physical_plan::execute_stream;
@@ -208,12 +209,18 @@ impl Client {
     async fn planned(&self, plan: &LogicalPlan) -> Result<Planned> {
         let state = self.session.context().state();
         let mut task = TaskContext::from(&state);
-        if let Some(bytes) = self.shared.limits.query_bytes_max {
-            let all = state.runtime_env();
-            let pool = QueryPool::new(Arc::clone(&all.memory_pool), bytes);
-            let runtime = RuntimeEnv { memory_pool: Arc::new(pool), ..all.as_ref().clone() };
-            task = task.with_runtime(Arc::new(runtime));
+        let limits = &self.shared.limits;
+        let mut runtime = state.runtime_env().as_ref().clone();
+        if let Some(bytes) = limits.query_bytes_max {
+            runtime.memory_pool = Arc::new(QueryPool::new(runtime.memory_pool, bytes));
+            let share = bytes / self.shared.threads().max(1);
+            task = task.with_session_config(fit_sorts(state.config().clone(), share));
         }
+        if let Some(bytes) = limits.query_spill_max {
+            let files = SpillQuota::over(runtime.disk_manager, "one query on this server", bytes)?;
+            runtime.disk_manager = Arc::new(files);
+        }
+        task = task.with_runtime(Arc::new(runtime));
         let plan = plan.clone();
         let physical = apart(async move { Ok(state.create_physical_plan(&plan).await?) }).await?;
         Ok((physical, Arc::new(task)))

@@ -2,26 +2,25 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::common::resources_datafusion_err;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::memory_pool::{
-    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
 
-/// A pool that takes from another, at most so much.
+/// A pool that takes from another, at most so much, of which all operators that spill get equal shares.
 #[derive(Debug)]
 pub struct QueryPool {
     shared: Arc<dyn MemoryPool>,
     bytes_max: usize,
-    used: AtomicUsize,
+    own: FairSpillPool,
 }
 
 impl QueryPool {
     /// At most `bytes_max` of `shared`.
     pub fn new(shared: Arc<dyn MemoryPool>, bytes_max: usize) -> Self {
-        Self { shared, bytes_max, used: AtomicUsize::new(0) }
+        Self { shared, bytes_max, own: FairSpillPool::new(bytes_max) }
     }
 }
 
@@ -37,44 +36,44 @@ impl MemoryPool for QueryPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
+        self.own.register(consumer);
         self.shared.register(consumer);
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
+        self.own.unregister(consumer);
         self.shared.unregister(consumer);
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.used.fetch_add(additional, Ordering::Relaxed);
+        self.own.grow(reservation, additional);
         self.shared.grow(reservation, additional);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.used.fetch_sub(shrink, Ordering::Relaxed);
+        self.own.shrink(reservation, shrink);
         self.shared.shrink(reservation, shrink);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DfResult<()> {
-        let fits =
-            |used: usize| used.checked_add(additional).filter(|used| *used <= self.bytes_max);
-        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        taken.map_err(|used| {
+        self.own.try_grow(reservation, additional).map_err(|_| {
             resources_datafusion_err!(
-                "the query holds {used} bytes and wants {additional} more for {}, of the {} that one \
-                 query may hold on this server",
+                "the query holds {} bytes and wants {additional} more for {}, of the {} that one query \
+                 may hold on this server",
+                self.own.reserved(),
                 reservation.consumer().name(),
                 self.bytes_max
             )
         })?;
         let grown = self.shared.try_grow(reservation, additional);
         if grown.is_err() {
-            self.used.fetch_sub(additional, Ordering::Relaxed);
+            self.own.shrink(reservation, additional);
         }
         grown
     }
 
     fn reserved(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.own.reserved()
     }
 
     fn memory_limit(&self) -> MemoryLimit {

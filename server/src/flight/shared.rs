@@ -10,6 +10,7 @@ use almagest_engine::{AlmagestOptions, Error, Result, Session, SessionOptions};
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::prelude::SessionConfig;
+use thread_priority::{ThreadPriority, set_current_thread_priority};
 use tokio::runtime::Runtime;
 
 use super::access::{Access, GuardedStores};
@@ -20,6 +21,9 @@ use super::stored::StoredTables;
 use crate::cluster::{LocalCluster, Place, local_options};
 use crate::limits::{Admission, Limits};
 
+/// The priority of queries from 0 to 99, where 49 is everybody's: nice 10, where there is niceness.
+const QUERIES_PRIORITY: u8 = 22;
+
 /// What one client, and all together, may take.
 #[derive(Clone, Debug)]
 pub struct FlightLimits {
@@ -29,6 +33,8 @@ pub struct FlightLimits {
     pub time_max: Option<Duration>,
     /// Memory that a query may hold.
     pub query_bytes_max: Option<usize>,
+    /// Bytes that a query may spill to disk.
+    pub query_spill_max: Option<u64>,
     /// Rows of an answer.
     pub rows_max: Option<u64>,
     /// Bytes of an answer.
@@ -49,6 +55,7 @@ impl Default for FlightLimits {
             queries: Limits::default(),
             time_max: None,
             query_bytes_max: None,
+            query_spill_max: None,
             rows_max: None,
             bytes_max: None,
             statement_bytes_max: 1 << 20,
@@ -157,6 +164,7 @@ impl Shared {
         let queries = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("queries")
+            .on_thread_start(yield_to_answers)
             .enable_all()
             .build();
         let queries =
@@ -202,6 +210,18 @@ impl Shared {
     /// Threads that compute.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+}
+
+/// Lets the threads that answer clients go first where the cores do not suffice for both: a query that
+/// computes keeps all of them busy, and what a client waits for is seldom much work.
+fn yield_to_answers() {
+    let priority = ThreadPriority::try_from(QUERIES_PRIORITY);
+    let set = priority.map_err(String::from).and_then(|priority| {
+        set_current_thread_priority(priority).map_err(|cause| cause.to_string())
+    });
+    if let Err(cause) = set {
+        log::warn!("queries run at the priority of answers: {cause}");
     }
 }
 
