@@ -97,10 +97,12 @@ impl TableProviderFactory for FileTableFactory {
 
 async fn create(state: &SessionState, command: &CreateExternalTable) -> Result<ListingTable> {
     let declared = !command.schema.fields().is_empty();
-    let locations = Location::all(&command.locations, &command.name)?;
-    let mut found = vec![];
-    for location in &locations {
-        found.push(location.files(state).await?);
+    let (mut locations, mut found) = (vec![], vec![]);
+    for location in Location::all(&command.locations, &command.name)? {
+        for (location, files) in location.spread(state).await? {
+            locations.push(location);
+            found.push(files);
+        }
     }
     let named = (!command.file_type.is_empty()).then_some(command.file_type.as_str());
     if let (false, Some(location), true) =

@@ -65,9 +65,10 @@ async fn files_at(state: &SessionState, location: &str) -> Result<Vec<String>> {
     }
     let found = Location::all(&[location.to_string()], &TableReference::bare(location))?;
     let mut names = vec![];
-    for location in &found {
-        let files = location.files(state).await?;
-        names.extend(files.iter().map(|file| location.name_of(file)));
+    for location in found {
+        for (location, files) in location.spread(state).await? {
+            names.extend(files.iter().map(|file| location.name_of(file)));
+        }
     }
     Ok(names)
 }

@@ -6,7 +6,9 @@ use datafusion::common::TableReference;
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::session_state::SessionState;
 use futures::TryStreamExt;
-use object_store::ObjectMeta;
+use glob::{MatchOptions, Pattern};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
 use url::Url;
 
 use super::kind;
@@ -14,6 +16,13 @@ use crate::{Error, Result};
 
 /// Names offered when a file is not found.
 const NEAR_NAMES_MAX: usize = 5;
+
+/// `*` and `?` stand for no slash, `**` for any folders.
+const AS_A_SHELL: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: false,
+};
 
 /// One location of a table.
 #[derive(Clone, Debug)]
@@ -85,6 +94,73 @@ impl Location {
         files.retain(|file| !(self.url.is_collection() && (file.size == 0 || hidden(file))));
         files.sort_by(|left, right| left.location.cmp(&right.location));
         Ok(files)
+    }
+
+    /// The location as it is; or, for a glob that DataFusion would not match as a shell does, a location for
+    /// each file that it names. Each with its files.
+    ///
+    /// DataFusion leaves out every folder and file with a `=` in its name before it matches, and looks only
+    /// at the first of the others: so `*/*.parquet` would find nothing, and `*.parquet` no `Npix=1.parquet`.
+    ///
+    /// # Errors
+    /// Those of [`Location::files`].
+    pub async fn spread(self, state: &SessionState) -> Result<Vec<(Self, Vec<ObjectMeta>)>> {
+        let named = match self.url.get_glob() {
+            Some(glob) => self.named_by(state, glob).await?,
+            None => None,
+        };
+        let Some(named) = named else {
+            let files = self.files(state).await?;
+            return Ok(vec![(self, files)]);
+        };
+        named.into_iter().map(|file| Ok((self.of_file(&file)?, vec![file]))).collect()
+    }
+
+    /// The files that a shell would find, if DataFusion finds others.
+    async fn named_by(
+        &self,
+        state: &SessionState,
+        glob: &Pattern,
+    ) -> Result<Option<Vec<ObjectMeta>>> {
+        let store = state.runtime_env().object_store(&self.url)?;
+        let folder = self.url.prefix();
+        let in_place = |error: object_store::Error| Error::from(error).with("location", &self.text);
+        let (mut files, folders) = if glob.as_str().contains('/') {
+            (store.list(Some(folder)).try_collect().await.map_err(in_place)?, vec![])
+        } else {
+            let listed = store.list_with_delimiter(Some(folder)).await.map_err(in_place)?;
+            (listed.objects, listed.common_prefixes)
+        };
+        let rest = |path: &Path| -> String {
+            let parts = path.prefix_match(folder);
+            let parts = parts.map(|parts| parts.map(|part| part.as_ref().to_string()).collect());
+            parts.map_or_else(String::new, |parts: Vec<_>| parts.join("/"))
+        };
+        files.retain(|file| {
+            file.size > 0
+                && !file_name(file.location.as_ref()).starts_with(['_', '.'])
+                && glob.matches_with(&rest(&file.location), AS_A_SHELL)
+        });
+        let ignore = state.config_options().execution.listing_table_ignore_subdirectory;
+        let same = files.iter().all(|file| self.url.contains(&file.location, ignore))
+            && !folders.iter().any(|folder| {
+                let name = rest(folder);
+                name.contains('=') || glob.matches(&name)
+            });
+        files.sort_by(|left, right| left.location.cmp(&right.location));
+        Ok((!same && !files.is_empty()).then_some(files))
+    }
+
+    /// The location of one of the files here.
+    fn of_file(&self, file: &ObjectMeta) -> Result<Self> {
+        let mut url = AsRef::<Url>::as_ref(&self.url).clone();
+        // what looks encoded in a name is not
+        url.set_path(&format!("/{}", file.location.as_ref().replace('%', "%25")));
+        let mut url = ListingTableUrl::try_new(url, None)?;
+        if let Some(name) = self.url.get_table_ref() {
+            url = url.with_table_ref(name.clone());
+        }
+        Ok(Self { text: self.text.clone(), url })
     }
 
     /// How messages name a file at this location.
