@@ -20,6 +20,8 @@ mod planner;
 mod processes;
 mod query;
 mod quota;
+#[cfg(test)]
+mod scale;
 mod scheduler;
 mod sendable;
 mod watcher;
