@@ -87,8 +87,17 @@ impl Access {
             self.readable.read().iter().map(|folder| folder.display().to_string()).collect();
         // the longest first, as one may lie in another
         folders.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
-        folders.iter().fold(message.to_string(), |message, folder| {
+        let hidden = folders.iter().fold(message.to_string(), |message, folder| {
             message.replace(&format!("{folder}/"), "").replace(&format!("{}/", &folder[1..]), "")
+        });
+        // what lies beside a folder is told as whoever writes `../` has written it
+        folders.iter().fold(hidden, |message, folder| {
+            let above = LocalPath::new(folder).ancestors().skip(1);
+            let above = above.filter(|above| above.parent().is_some());
+            above.enumerate().fold(message, |message, (depth, above)| {
+                let quoted = format!("'{}/", above.display());
+                message.replace(&quoted, &format!("'{}", "../".repeat(depth + 1)))
+            })
         })
     }
 
@@ -488,6 +497,23 @@ mod tests {
         for url in ["http://169.254.169.254", "http://127.0.0.1:1", "http://[::1]", "s3://bucket"] {
             let error = stores.get_store(&Url::parse(url).unwrap()).unwrap_err();
             assert!(error.to_string().contains("--allow-url"), "{error}");
+        }
+    }
+
+    #[test]
+    fn messages_name_no_folder_of_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(place.join("a/data")).unwrap();
+        let access = Access::try_new(&[place.join("a/data")], None, &[]).unwrap();
+        let place = place.display();
+        for (message, told) in [
+            (format!("'{place}/a/data/x.csv' is damaged"), "'x.csv' is damaged"),
+            (format!("'{place}/a/other.csv' is not among"), "'../other.csv' is not among"),
+            (format!("'{place}/x.csv' is not among"), "'../../x.csv' is not among"),
+            ("'/etc/passwd' is not among".into(), "'/etc/passwd' is not among"),
+        ] {
+            assert_eq!(access.hide(&message), told);
         }
     }
 
