@@ -127,7 +127,7 @@ pub async fn executor(
         cores: arguments.cores.map_or_else(almagest::cores, NonZeroUsize::get),
         memory_bytes_max: session.memory_limit,
         work_dir: arguments.work_dir.clone().unwrap_or_else(std::env::temp_dir),
-        disk_bytes_max: arguments.disk_limit.map(|bytes| bytes as u64),
+        disk_bytes_max: arguments.disk_limit.or(session.spill_limit).map(|bytes| bytes as u64),
         heartbeat_seconds: arguments.heartbeat.max(1),
         connect_seconds: arguments.connect_timeout,
     };
