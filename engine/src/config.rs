@@ -65,6 +65,8 @@ pub struct AlmagestOptions {
     pub processes: usize,
     /// The scheduler that `cluster` means, as a URL; empty for none.
     pub cluster: String,
+    /// The file of the key to that cluster; empty for none.
+    pub cluster_key: String,
 }
 
 impl AlmagestOptions {
@@ -106,6 +108,7 @@ impl ExtensionOptions for AlmagestOptions {
                 })?;
             }
             "cluster" => self.cluster = value.into(),
+            "cluster_key" => self.cluster_key = value.into(),
             _ => {
                 let known = self.entries().into_iter().map(|entry| entry.key);
                 return Err(Error::plan(format!(
@@ -141,6 +144,11 @@ impl ExtensionOptions for AlmagestOptions {
                 self.cluster.clone(),
                 "The scheduler of almagest.scheduler = 'cluster', such as http://head:50050",
             ),
+            entry(
+                "cluster_key",
+                self.cluster_key.clone(),
+                "The file of the key to almagest.cluster, if it has one",
+            ),
         ]
     }
 }
@@ -152,7 +160,12 @@ mod tests {
     #[test]
     fn settings_are_read_back_as_they_are_written() {
         let mut options = AlmagestOptions::default();
-        let set = [("scheduler", "sync"), ("processes", "3"), ("cluster", "http://head:7")];
+        let set = [
+            ("scheduler", "sync"),
+            ("processes", "3"),
+            ("cluster", "http://head:7"),
+            ("cluster_key", "/home/me/key"),
+        ];
         for (key, value) in set {
             options.set(key, value).unwrap();
         }

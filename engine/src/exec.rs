@@ -13,6 +13,7 @@ mod read_box;
 pub mod reduce;
 mod spill_quota;
 mod uniform;
+mod widened;
 mod yielding;
 
 pub use array_exec::ArrayExec;

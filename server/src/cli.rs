@@ -8,6 +8,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use almagest::SessionOptions;
+#[cfg(feature = "cluster")]
+use almagest::{AlmagestOptions, Error, Result};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -22,7 +24,7 @@ use crate::roles::{ExecutorArguments, SchedulerArguments};
 #[cfg(feature = "flight")]
 use crate::serve::ServeArguments;
 #[cfg(feature = "cluster")]
-use almagest::cluster::Place;
+use almagest::cluster::{ClusterKey, Place};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,14 +91,51 @@ pub struct RunArguments {
     /// Write answers to this file: .csv .tsv .json .ndjson .md .txt .parquet .arrow.
     #[arg(short = 'o', long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Run queries on the executors of a scheduler, or on N processes of this machine.
+    /// Where queries run.
     #[cfg(feature = "cluster")]
-    #[arg(long, value_name = "URL|local:N")]
-    #[cfg_attr(feature = "flight", arg(conflicts_with = "connect"))]
-    pub cluster: Option<Place>,
+    #[command(flatten)]
+    pub place: PlaceArguments,
     /// Do not run init.sql of the configuration directory when the shell starts.
     #[arg(long)]
     pub no_init: bool,
+}
+
+/// Where queries run.
+#[cfg(feature = "cluster")]
+#[derive(Clone, Debug, Args)]
+pub struct PlaceArguments {
+    /// Run queries on the executors of a scheduler, or on N processes of this machine.
+    #[arg(long, value_name = "URL|local:N")]
+    pub cluster: Option<Place>,
+    /// The file of the key of that cluster, if it has one.
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub cluster_key: Option<PathBuf>,
+}
+
+#[cfg(feature = "cluster")]
+impl PlaceArguments {
+    /// The settings that say the same; `None` for this process.
+    ///
+    /// # Errors
+    /// Those of reading the key; `Plan` if there is none to a place.
+    pub fn settings(&self) -> Result<Option<AlmagestOptions>> {
+        let Some(place) = &self.cluster else { return Ok(None) };
+        let mut settings = place.settings();
+        if let Some(path) = &self.cluster_key {
+            if let Place::Local(_) = place {
+                return Err(Error::plan(
+                    "processes of this machine have no key; --cluster-key goes with --cluster \
+                     http://HOST:PORT",
+                ));
+            }
+            // so that a wrong file is told before the first query
+            ClusterKey::read(path)?;
+            let path = std::path::absolute(path);
+            let path = path.map_err(|cause| Error::plan(format!("no such path: {cause}")))?;
+            settings.cluster_key = path.display().to_string();
+        }
+        Ok(Some(settings))
+    }
 }
 
 /// What a session may use.

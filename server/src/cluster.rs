@@ -10,10 +10,13 @@ mod address;
 mod analyze;
 mod assembly;
 mod careful_state;
+mod contact;
 mod executor;
 mod failure;
 mod gatekeeper;
+mod guarded_ports;
 mod hash_joins;
+mod key;
 mod local;
 mod place;
 mod planner;
@@ -25,10 +28,12 @@ mod scale;
 mod scheduler;
 mod sendable;
 mod watcher;
+mod work;
 
 pub use crate::limits::Limits;
 pub use address::Address;
 pub use executor::{Ended, ExecutorOptions, HEARTBEAT_SECONDS, run_executor};
+pub use key::ClusterKey;
 pub use local::{LocalCluster, LocalOptions};
 pub use place::Place;
 #[cfg(feature = "flight")]

@@ -52,3 +52,4 @@ pub use members::{Member, Members};
 pub use queue::{ExecutorCommand, QueueKind};
 pub use remote::{list, request};
 pub use settings::Settings;
+pub use state::Folder;

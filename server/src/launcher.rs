@@ -2,17 +2,21 @@
 
 use std::io::Write;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use almagest::cluster::{Scheduler, SchedulerOptions, Watcher};
+use almagest::cluster::{ClusterKey, Scheduler, SchedulerOptions, Watcher};
 use almagest::{Error, Result};
 use async_trait::async_trait;
 
 use crate::cli::MessageArguments;
 use crate::launch::{
-    self, Action, ClusterArguments, ExecutorCommand, Member, Members, Place, Settings,
+    self, Action, ClusterArguments, ExecutorCommand, Member, Members, Place, QueueKind, Settings,
 };
 use crate::roles::check_bind;
+
+/// The cluster's own key, in its folder.
+const KEY_FILE: &str = "cluster.key";
 
 /// Does what the words after `almagest cluster` ask.
 ///
@@ -24,12 +28,20 @@ pub async fn run(arguments: ClusterArguments, messages: MessageArguments) -> Res
         Action::Start { settings, dry_run: true } => {
             let address = launch::address(&settings, &place.commands).await?;
             let port = if settings.port == 0 { "PORT".into() } else { settings.port.to_string() };
-            let command = command(format!("http://{address}:{port}"))?;
+            let key = key_file(&settings, &place)?;
+            let command = command(format!("http://{address}:{port}"), key.as_deref())?;
             print(&launch::dry_run(&settings, command, &place)?)
         }
         Action::Start { settings, dry_run: false } => start(&settings, &place).await,
         Action::Ask(name, request) => print(&launch::request(&name, request, &place).await?),
         Action::List => print(&launch::list(&place)?),
+        Action::MakeKey(file) => {
+            ClusterKey::create(&file)?;
+            (place.say)(
+                "give it as --cluster-key to scheduler, executors and clients, and to nobody else",
+            );
+            Ok(())
+        }
     }
 }
 
@@ -38,21 +50,52 @@ async fn start(settings: &Settings, place: &Place) -> Result<()> {
     let bind: IpAddr = address.parse().map_err(|_| {
         Error::plan(format!("'{address}' is no address that a scheduler can listen at"))
     })?;
-    check_bind(bind, settings.insecure)?;
-    let options = SchedulerOptions { bind, port: settings.port, ..SchedulerOptions::default() };
+    let key_file = key_file(settings, place)?;
+    let key = key_file.as_deref().map(|path| key_at(path, settings, place)).transpose()?;
+    check_bind(bind, key.is_some() || settings.insecure)?;
+    let options =
+        SchedulerOptions { bind, port: settings.port, key, ..SchedulerOptions::default() };
     let scheduler = Scheduler::bind(&options).await?;
     let url = scheduler.address().url();
     let members = Arc::new(Joined(scheduler.watcher()));
     tokio::spawn(scheduler.run());
     println!("{url}");
-    launch::run(settings, command(url)?, members, place).await
+    if let Some(path) = &key_file {
+        (place.say)(&format!("clients need --cluster {url} --cluster-key {}", path.display()));
+    }
+    launch::run(settings, command(url, key_file.as_deref())?, members, place).await
 }
 
-fn command(scheduler_url: String) -> Result<ExecutorCommand> {
+/// The file of the cluster's key: the one that is given, or else its own. None on this machine, and
+/// where no key is wanted.
+fn key_file(settings: &Settings, place: &Place) -> Result<Option<PathBuf>> {
+    if let Some(path) = &settings.cluster_key {
+        let path = std::path::absolute(path);
+        return path.map(Some).map_err(|cause| Error::plan(format!("no such path: {cause}")));
+    }
+    if settings.insecure || settings.kind == QueueKind::Local {
+        return Ok(None);
+    }
+    let folder = launch::Folder::of(&place.base, &settings.name)?;
+    Ok(Some(folder.path().join(KEY_FILE)))
+}
+
+/// The key in a file; the cluster's own is made for its first start.
+fn key_at(path: &Path, settings: &Settings, place: &Place) -> Result<ClusterKey> {
+    if settings.cluster_key.is_none() && !path.exists() {
+        launch::Folder::of(&place.base, &settings.name)?.create()?;
+        ClusterKey::create(path)?;
+    }
+    ClusterKey::read(path)
+}
+
+fn command(scheduler_url: String, key: Option<&Path>) -> Result<ExecutorCommand> {
     let program = std::env::current_exe().map_err(|cause| {
         Error::unreachable(format!("cannot tell where the command almagest is: {cause}"))
     })?;
-    Ok(ExecutorCommand { program, scheduler_url, extra: vec![] })
+    let key = key.map(|path| ["--cluster-key".into(), path.display().to_string()]);
+    let extra = key.into_iter().flatten().collect();
+    Ok(ExecutorCommand { program, scheduler_url, extra })
 }
 
 fn print(text: &str) -> Result<()> {

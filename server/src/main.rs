@@ -144,8 +144,9 @@ async fn database(arguments: &Arguments) -> Result<Database> {
         return Ok(Database::There(Remote::connect(&arguments.connect, own).await?));
     }
     #[cfg(feature = "cluster")]
-    if let Some(place) = &arguments.run.cluster {
-        return Ok(Database::Here(almagest::cluster::session_at(&options, place)?));
+    if let Some(own) = arguments.run.place.settings()? {
+        let options = almagest::SessionOptions { own, ..options };
+        return Ok(Database::Here(almagest::cluster::session(&options)?));
     }
     Ok(Database::Here(almagest::session(&options)?))
 }

@@ -51,7 +51,7 @@ pub struct ConnectArguments {
     #[arg(
         long,
         value_name = "URL",
-        conflicts_with_all = ["memory_limit", "threads", "spill_dir", "spill_limit"]
+        conflicts_with_all = ["cluster", "memory_limit", "threads", "spill_dir", "spill_limit"]
     )]
     pub connect: Option<String>,
     /// Log in as this user; the password comes from ALMAGEST_PASSWORD, or is asked for.

@@ -3,12 +3,12 @@
 use std::io::Read;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use almagest::cluster::{
-    Address, Ended, ExecutorOptions, HEARTBEAT_SECONDS, Limits, Scheduler, SchedulerOptions,
-    run_executor,
+    Address, ClusterKey, Ended, ExecutorOptions, HEARTBEAT_SECONDS, Limits, Scheduler,
+    SchedulerOptions, run_executor,
 };
 use almagest::{Error, Result};
 use clap::Args;
@@ -40,6 +40,9 @@ pub struct SchedulerArguments {
     /// Seconds that a query may run [default: no limit].
     #[arg(long, value_name = "SECONDS")]
     pub time_limit: Option<u64>,
+    /// What executors and clients must hold: a file that almagest cluster key made.
+    #[arg(long, value_name = "FILE")]
+    pub cluster_key: Option<PathBuf>,
     /// Listen where other machines can connect, though nobody is asked who they are.
     #[arg(long)]
     pub insecure: bool,
@@ -76,6 +79,9 @@ pub struct ExecutorArguments {
     /// Seconds after which the executor ends: it takes no new tasks and finishes those that run.
     #[arg(long, value_name = "SECONDS")]
     pub drain_after: Option<u64>,
+    /// What executors and clients must hold: a file that almagest cluster key made.
+    #[arg(long, value_name = "FILE")]
+    pub cluster_key: Option<PathBuf>,
     /// Listen where other machines can connect, though nobody is asked who they are.
     #[arg(long)]
     pub insecure: bool,
@@ -89,7 +95,8 @@ pub struct ExecutorArguments {
 /// # Errors
 /// `Unreachable` if the port is taken.
 pub async fn scheduler(arguments: &SchedulerArguments, messages: MessageArguments) -> Result<()> {
-    check_bind(arguments.bind, arguments.insecure)?;
+    let key = read_key(arguments.cluster_key.as_deref())?;
+    check_bind(arguments.bind, key.is_some() || arguments.insecure)?;
     let options = SchedulerOptions {
         bind: arguments.bind,
         port: arguments.port,
@@ -100,12 +107,18 @@ pub async fn scheduler(arguments: &SchedulerArguments, messages: MessageArgument
             session_max: arguments.max_per_session.unwrap_or(arguments.max_queries).get(),
             time_max: arguments.time_limit.map(Duration::from_secs),
         },
+        key,
     };
     let scheduler = Scheduler::bind(&options).await?;
     let url = scheduler.address().url();
     println!("{url}");
     if !messages.quiet {
-        eprintln!("the scheduler listens; give it executors: almagest executor --scheduler {url}");
+        let key = arguments.cluster_key.as_ref();
+        let key = key.map(|path| format!(" --cluster-key {}", path.display()));
+        let key = key.unwrap_or_default();
+        eprintln!(
+            "the scheduler listens; give it executors: almagest executor --scheduler {url}{key}"
+        );
     }
     scheduler.run().await
 }
@@ -119,7 +132,8 @@ pub async fn executor(
     session: &SessionArguments,
     messages: MessageArguments,
 ) -> Result<()> {
-    check_bind(arguments.bind, arguments.insecure)?;
+    let key = read_key(arguments.cluster_key.as_deref())?;
+    check_bind(arguments.bind, key.is_some() || arguments.insecure)?;
     let options = ExecutorOptions {
         name: arguments.name.clone(),
         scheduler: arguments.scheduler.clone(),
@@ -130,6 +144,7 @@ pub async fn executor(
         disk_bytes_max: arguments.disk_limit.or(session.spill_limit).map(|bytes| bytes as u64),
         heartbeat_seconds: arguments.heartbeat.max(1),
         connect_seconds: arguments.connect_timeout,
+        key,
     };
     if !messages.quiet {
         let (cores, url) = (options.cores, options.scheduler.url());
@@ -213,13 +228,28 @@ async fn input_end() {
     let _ = reading.await;
 }
 
-/// Refuses addresses that other machines can reach.
-pub fn check_bind(bind: IpAddr, insecure: bool) -> Result<()> {
-    if bind.is_loopback() || insecure {
+/// The key in a file, if one is named.
+///
+/// # Errors
+/// Those of [`ClusterKey::read`].
+pub fn read_key(path: Option<&Path>) -> Result<Option<ClusterKey>> {
+    path.map(ClusterKey::read).transpose()
+}
+
+/// Refuses addresses that other machines can reach, unless a key or the user's word allows it, and
+/// those that none can.
+pub fn check_bind(bind: IpAddr, allowed: bool) -> Result<()> {
+    if bind.is_unspecified() {
+        return Err(Error::plan(format!(
+            "nobody can connect to {bind}; bind to the address of one of this machine's networks"
+        )));
+    }
+    if bind.is_loopback() || allowed {
         return Ok(());
     }
     Err(Error::plan(format!(
-        "other machines could connect to {bind}, and whoever does can run anything; bind to \
-         127.0.0.1, or add --insecure if only trusted machines are in that network"
+        "other machines could connect to {bind}, and whoever does can run anything; give a \
+         --cluster-key (almagest cluster key FILE makes one), bind to 127.0.0.1, or add --insecure if \
+         only trusted machines are in that network"
     )))
 }

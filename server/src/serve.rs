@@ -7,14 +7,14 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use almagest::cluster::{Limits, Place};
+use almagest::cluster::Limits;
 use almagest::flight::{
     Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared, TlsFiles, Users, new_user,
 };
 use almagest::{Error, Result};
 use clap::Args;
 
-use crate::cli::{MessageArguments, SessionArguments, parse_bytes};
+use crate::cli::{MessageArguments, PlaceArguments, SessionArguments, parse_bytes};
 
 /// Serve folders of data by Arrow Flight SQL, to notebooks, BI tools and services.
 #[derive(Debug, Args)]
@@ -48,9 +48,9 @@ pub struct ServeArguments {
     /// The folder in which clients make tables and write files [default: none, and they cannot].
     #[arg(long, value_name = "DIR", help_heading = "What is served")]
     pub writable: Option<PathBuf>,
-    /// Run queries on the executors of a scheduler, or on N processes of this machine.
-    #[arg(long, value_name = "URL|local:N", help_heading = "What is served")]
-    pub cluster: Option<Place>,
+    /// Where queries run.
+    #[command(flatten)]
+    pub place: PlaceArguments,
 
     /// The file of users; --make-user NAME prints an entry.
     #[arg(long, value_name = "FILE.toml", help_heading = "Who may come")]
@@ -200,6 +200,7 @@ pub async fn serve(
     };
     let port_file = arguments.port_file.as_deref().map(std::path::absolute).transpose();
     let port_file = port_file.map_err(|cause| Error::plan(format!("no such path: {cause}")))?;
+    let place = arguments.place.settings()?;
     if let Some(folder) = served.data.first() {
         // relative paths in statements begin where the data are
         std::env::set_current_dir(folder).map_err(|cause| {
@@ -207,9 +208,7 @@ pub async fn serve(
                 .with("folder", folder.display())
         })?;
     }
-    let shared =
-        Shared::open(&session.options(), arguments.cluster.as_ref(), &served, limits(&arguments))
-            .await?;
+    let shared = Shared::open(&session.options(), place, &served, limits(&arguments)).await?;
     let server = FlightServer::bind(&options, shared, entrance).await?;
     let address = server.address()?;
     let scheme = if options.tls.is_some() { "grpc+tls" } else { "grpc" };

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use almagest::SessionOptions;
 use almagest::cluster::{Limits, Place};
 use almagest::flight::{Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared};
+use almagest::{AlmagestOptions, SessionOptions};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::pretty::pretty_format_batches;
@@ -46,7 +46,7 @@ pub async fn start(served: Served, limits: FlightLimits, entrance: Entrance) -> 
 }
 
 async fn start_at(
-    place: Option<&Place>,
+    place: Option<AlmagestOptions>,
     served: Served,
     limits: FlightLimits,
     entrance: Entrance,
@@ -477,7 +477,8 @@ async fn queries_of_a_server_run_on_a_cluster() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::At(cluster.address().clone());
     let served = Served { data: vec!["data".into()], ..writable(folder.path()) };
-    let server = start_at(Some(&place), served, FlightLimits::default(), open_to_all()).await;
+    let server =
+        start_at(Some(place.settings()), served, FlightLimits::default(), open_to_all()).await;
     let mut client = client(&server).await;
     let sql = "SELECT count(*), max(gaussian_filter(value, 1.5)) FROM image";
     let here = started(Served { data: vec!["data".into()], ..Served::default() }).await;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod cluster_faults;
+mod cluster_key;
 mod cluster_scheduler;
 mod cluster_storage;
 mod connect;

@@ -25,6 +25,7 @@ pub fn local_options(executors: usize, cores: usize) -> LocalOptions {
         work_dir: None,
         disk_bytes_max: None,
         heartbeat_seconds: 1,
+        key_file: None,
         scheduler: SchedulerOptions {
             port: 0,
             executor_timeout_seconds: 6,

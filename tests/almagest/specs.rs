@@ -163,7 +163,15 @@ async fn specs_hold_on_two_executors() {
     let cluster = LocalCluster::start(&options).await.unwrap();
     let options = SessionOptions { threads: Some(4), ..Default::default() };
     let place = Place::At(cluster.address().clone());
-    let session = async || Specified(session_at(&options, &place).unwrap());
+    // ALMAGEST_SPEC_SETTING=ballista.planner.adaptive.enabled tries what is off otherwise
+    let setting = std::env::var("ALMAGEST_SPEC_SETTING").ok();
+    let session = async || {
+        let session = session_at(&options, &place).unwrap();
+        if let Some(setting) = &setting {
+            session.sql(&format!("SET {setting} = true")).await.unwrap();
+        }
+        Specified(session)
+    };
     let files = all_files().into_iter().filter(runs_on_a_cluster).collect();
     run_all(files, "on two executors", &["cluster"], session).await;
 }

@@ -13,6 +13,12 @@ use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext
 
 use super::ArrayExec;
 
+/// The metrics of an operator that gives what others compute elsewhere: how many of their tasks are done,
+/// and how many there are.
+pub const TASKS_DONE: &str = "tasks_done";
+/// See [`TASKS_DONE`].
+pub const TASKS_TOTAL: &str = "tasks_total";
+
 /// The bytes of a row whose size nobody knows.
 const ROW_BYTES_GUESS: f64 = 16.0;
 
@@ -83,6 +89,9 @@ fn weight(plan: &dyn ExecutionPlan) -> Option<f64> {
     if let Some(scan) = plan.downcast_ref::<ArrayExec>() {
         return Some(scan.bytes_total() as f64 + 1.0);
     }
+    if has_tasks(plan) {
+        return Some(1.0);
+    }
     match (plan.is::<DataSourceExec>(), rows_expected(plan)) {
         (true, Some(rows)) => Some(rows * ROW_BYTES_GUESS + 1.0),
         _ => None,
@@ -93,6 +102,9 @@ fn fraction(plan: &dyn ExecutionPlan) -> f64 {
     if let Some(scan) = plan.downcast_ref::<ArrayExec>() {
         let (done, total) = scan.work();
         return done as f64 / total.max(1) as f64;
+    }
+    if has_tasks(plan) {
+        return counter(plan, TASKS_DONE) as f64 / counter(plan, TASKS_TOTAL).max(1) as f64;
     }
     let by_rows = match rows_expected(plan) {
         Some(rows) => output_rows(plan) as f64 / rows.max(1.0),
@@ -122,6 +134,11 @@ fn rows_expected(plan: &dyn ExecutionPlan) -> Option<f64> {
         Precision::Exact(rows) | Precision::Inexact(rows) => Some(rows as f64),
         Precision::Absent => None,
     }
+}
+
+/// Whether an operator counts tasks elsewhere.
+fn has_tasks(plan: &dyn ExecutionPlan) -> bool {
+    plan.metrics().is_some_and(|metrics| metrics.sum_by_name(TASKS_TOTAL).is_some())
 }
 
 fn output_rows(plan: &dyn ExecutionPlan) -> u64 {

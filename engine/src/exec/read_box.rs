@@ -19,6 +19,7 @@ use datafusion::physical_expr::expressions::Column;
 use super::array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
 use super::reduce::{BoxStates, true_rows};
 use super::uniform::{Uniform, what_is_read};
+use super::widened::widened;
 use crate::array::{ArraySource, Fetched, ReadContext, Region, dimension_values};
 use crate::{Error, Result};
 
@@ -99,7 +100,14 @@ impl ArrayScan {
         let filter = filter.transpose()?;
         let reduction = match &self.output {
             Output::Rows(_) => None,
-            Output::States(reduction, inputs) => Some(uniform.in_reduction(reduction, inputs)?),
+            Output::States(reduction, inputs) => {
+                let (reduction, inputs) = uniform.in_reduction(reduction, inputs)?;
+                let widen = std::env::var_os("ALMAGEST_WIDEN").is_some();
+                let reduction = reduction.try_map(|expr| {
+                    if widen { widened(expr, &inputs.schema) } else { Ok(Arc::clone(expr)) }
+                })?;
+                Some((reduction, inputs))
+            }
         };
         let sink = match (&self.output, &reduction) {
             (Output::Rows(columns), _) => Sink::Rows { columns, batches: vec![] },
@@ -113,7 +121,14 @@ impl ArrayScan {
         };
         let mut work = BoxWork { filter: filter.as_deref(), uniform: &uniform, sink };
         let whole = self.is_whole_box(passing);
-        let slab_elements = if whole { region.element_count() } else { SLAB_ELEMENTS };
+        let slab_elements = if whole {
+            region.element_count()
+        } else {
+            std::env::var("ALMAGEST_SLAB")
+                .ok()
+                .and_then(|v| v.parse().ok())
+                .unwrap_or(SLAB_ELEMENTS)
+        };
         let mut at = 0;
         for slab in region.slabs(slab_elements) {
             let len = slab.element_count() as usize;

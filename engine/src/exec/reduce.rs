@@ -21,6 +21,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 pub use accumulators::{Accumulator, StateKind, accumulator, is_reducible};
 pub use groups::{GroupGrid, GroupKey};
+pub use kernels::vectorised;
 pub use merge_states::{MergeStates, merge_functions};
 pub use total_order::{TotalOrder, extreme_function};
 

@@ -38,7 +38,7 @@ impl FromStr for Address {
         let wrong = || format!("'{text}' is no address; write http://HOST:PORT");
         let rest = match text.split_once("://") {
             None => text,
-            Some(("http" | "df", rest)) => rest,
+            Some(("http" | "https" | "df", rest)) => rest,
             Some((scheme, _)) => {
                 return Err(format!(
                     "'{scheme}://' is no way to a scheduler; write http://HOST:PORT"

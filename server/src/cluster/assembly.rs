@@ -29,6 +29,8 @@ use datafusion::prelude::SessionConfig;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{ComposedPhysicalExtensionCodec, PhysicalExtensionCodec};
 
+use super::ClusterKey;
+use super::guarded_ports::TaskSecret;
 use super::hash_joins;
 use super::sendable::Sendable;
 use crate::assemble;
@@ -88,6 +90,7 @@ impl<R: OptimizerRule> OptimizerRule for Elsewhere<R> {
 pub struct Assembly {
     registry: Registry,
     threads: Arc<ComputeThreads>,
+    key: Option<ClusterKey>,
 }
 
 impl Assembly {
@@ -98,7 +101,13 @@ impl Assembly {
 
     /// The same, of this registry.
     pub fn of(registry: Registry, threads: usize) -> Self {
-        Self { registry, threads: Arc::new(ComputeThreads::new(threads)) }
+        Self { registry, threads: Arc::new(ComputeThreads::new(threads)), key: None }
+    }
+
+    /// The same, whose connections are made with this key.
+    #[must_use]
+    pub fn with_key(self, key: Option<ClusterKey>) -> Self {
+        Self { key, ..self }
     }
 
     /// The codec of logical plans.
@@ -118,7 +127,7 @@ impl Assembly {
 
     /// The settings of a session before anything is set.
     pub fn settings(&self) -> SessionConfig {
-        SessionConfig::new_with_ballista()
+        let settings = SessionConfig::new_with_ballista()
             .with_ballista_logical_extension_codec(self.logical_codec())
             .with_ballista_physical_extension_codec(self.physical_codec())
             // The adaptive planner leaves a query hanging if an executor is lost late.
@@ -135,7 +144,14 @@ impl Assembly {
             .set_bool(hash_joins::PREFERRED, true)
             // A task for each partition: what fails is done again in small pieces.
             .set_usize("ballista.scheduler.max_partitions_per_task", 1)
-            .with_extension(Arc::clone(&self.threads))
+            .with_option_extension(TaskSecret::default())
+            .with_extension(Arc::clone(&self.threads));
+        match &self.key {
+            None => settings,
+            Some(key) => settings
+                .with_ballista_use_tls(true)
+                .with_ballista_override_create_grpc_client_endpoint(key.for_all()),
+        }
     }
 
     /// The same runtime, with the object stores that a session has.

@@ -1,7 +1,7 @@
 //! An executor: runs tasks, keeps what they shuffle on its disk.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +14,11 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use uuid::Uuid;
 
-use super::Address;
 use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
+use super::contact::Contact;
+use super::guarded_ports::{TaskSecret, guard_tasks, guarded_results, private_address};
 use super::quota::Quota;
+use super::{Address, ClusterKey};
 
 /// How often an executor says that it lives, if nothing else is asked for.
 pub const HEARTBEAT_SECONDS: u64 = 5;
@@ -61,6 +63,8 @@ pub struct ExecutorOptions {
     pub heartbeat_seconds: u64,
     /// How long to wait for the scheduler at the beginning.
     pub connect_seconds: u16,
+    /// What the scheduler and other executors hold too; none if whoever connects is served.
+    pub key: Option<ClusterKey>,
 }
 
 /// Runs an executor until it is told to end, or its scheduler is gone. Once in a process.
@@ -75,18 +79,31 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
     std::fs::create_dir_all(&options.work_dir).map_err(unwritable)?;
     let folder = tempfile::Builder::new().prefix("executor-").tempdir_in(&options.work_dir);
     let folder = folder.map_err(unwritable)?;
-    let assembly = Assembly::new(options.cores);
+    let assembly = Assembly::new(options.cores).with_key(options.key.clone());
     let functions = BallistaFunctionRegistry::from(&assembly.state(assembly.settings())?);
     reach(&options.scheduler, Duration::from_secs(options.connect_seconds.into())).await?;
+    // that both have one key, or none
+    let (address, key) = (options.scheduler.clone(), options.key.clone());
+    Contact { address, key }.check().await?;
     let [port, grpc_port] = free_ports(options.bind)?;
+    let guard = match &options.key {
+        None => None,
+        Some(key) => {
+            let secret = TaskSecret::random();
+            guard_tasks(SocketAddr::new(options.bind, grpc_port), key, secret.clone()).await?;
+            Some((secret, guarded_results(SocketAddr::new(options.bind, port), key)))
+        }
+    };
+    let (secret, results) = guard.unzip();
+    let listen = if secret.is_some() { private_address(options.bind) } else { options.bind };
     let spill = folder.path().to_path_buf();
     let stores = assembly.clone();
     let name = options.name.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
     let memory_share = options.memory_bytes_max.map(|bytes| bytes / options.cores.max(1));
-    let quota = Quota::new(options.disk_bytes_max, memory_share);
+    let quota = Quota::new(options.disk_bytes_max, memory_share, secret);
     let config = ExecutorProcessConfig {
         executor_id: name,
-        bind_host: options.bind.to_string(),
+        bind_host: listen.to_string(),
         external_host: Some(options.bind.to_string()),
         port,
         grpc_port,
@@ -103,6 +120,8 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
         job_data_ttl_seconds: FORGOTTEN_SECONDS,
         grpc_max_decoding_message_size: MESSAGE_BYTES_MAX,
         grpc_max_encoding_message_size: MESSAGE_BYTES_MAX,
+        override_arrow_flight_service: results,
+        override_create_grpc_client_endpoint: options.key.as_ref().map(ClusterKey::for_all),
         override_execution_engine: Some(Arc::new(quota)),
         memory_pool_size: options.memory_bytes_max.map(|bytes| bytes as u64),
         override_function_registry: Some(Arc::new(functions)),

@@ -30,6 +30,7 @@ use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 
+use super::work::TasksDone;
 use crate::limits::{Admission, Limits, Pass};
 
 /// How often a query that runs is looked at.
@@ -75,6 +76,13 @@ impl Gatekeeper {
         let status = self.server.state.task_manager.get_job_status(job_id).await;
         let status = status.ok().flatten().and_then(|status| status.status);
         matches!(status, Some(job_status::Status::Queued(_) | job_status::Status::Running(_)))
+    }
+
+    /// How far a query is that runs.
+    async fn tasks_done(&self, job_id: &JobId) -> Option<TasksDone> {
+        let running = self.server.state.task_manager.get_running_job_cache();
+        let graph = running.get(job_id)?.execution_graph.read().await;
+        Some(TasksDone::of(graph.as_ref()))
     }
 
     async fn graph(&self, job_id: &JobId) -> Option<ExecutionGraphBox> {
@@ -130,7 +138,11 @@ impl SchedulerGrpc for Gatekeeper {
         request: Request<GetJobStatusParams>,
     ) -> Result<Response<GetJobStatusResult>, Status> {
         let job_id: JobId = request.get_ref().job_id.as_str().into();
+        let is_asked = TasksDone::is_asked(request.metadata());
         let mut response = self.server.get_job_status(request).await?;
+        if is_asked && let Some(tasks) = self.tasks_done(&job_id).await {
+            tasks.tell(response.metadata_mut());
+        }
         let status = response.get_mut().status.as_mut().and_then(|status| status.status.as_mut());
         if let Some(job_status::Status::Failed(failed)) = status
             && let Some(time) = self.admission.limits().time_max

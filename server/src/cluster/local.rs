@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use almagest_engine::{Error, Result};
 use tokio::process::{Child, Command};
 
-use super::{Address, Scheduler, SchedulerOptions, Watcher};
+use super::{Address, ClusterKey, Scheduler, SchedulerOptions, Watcher};
 
 /// How long executors may take to start.
 const START_LONGEST: Duration = Duration::from_secs(60);
@@ -35,6 +35,8 @@ pub struct LocalOptions {
     pub heartbeat_seconds: u64,
     /// The scheduler; its port is a free one if 0.
     pub scheduler: SchedulerOptions,
+    /// The file of the cluster's key, if it is to have one.
+    pub key_file: Option<PathBuf>,
 }
 
 /// A cluster on this machine. Dropped, its executors end.
@@ -51,7 +53,9 @@ impl LocalCluster {
     /// # Errors
     /// `Unreachable` if one does not start.
     pub async fn start(options: &LocalOptions) -> Result<Self> {
-        let scheduler = Scheduler::bind(&options.scheduler).await?;
+        let key = options.key_file.as_deref().map(ClusterKey::read).transpose()?;
+        let scheduler = SchedulerOptions { key, ..options.scheduler.clone() };
+        let scheduler = Scheduler::bind(&scheduler).await?;
         let address = scheduler.address().clone();
         let watcher = scheduler.watcher();
         tokio::spawn(scheduler.run());
@@ -120,6 +124,9 @@ fn spawn(options: &LocalOptions, scheduler: &Address, number: usize) -> Result<C
         .arg(work_dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
+    if let Some(path) = &options.key_file {
+        command.arg("--cluster-key").arg(path);
+    }
     if let Some(bytes) = options.memory_bytes_max {
         let share = bytes / options.executors.max(1);
         command.args(["--memory-limit", &share.to_string()]);

@@ -35,8 +35,9 @@ use datafusion_proto::logical_plan::{AsLogicalPlan, LogicalExtensionCodec};
 use datafusion_proto::protobuf::LogicalPlanNode;
 use uuid::Uuid;
 
-use super::Address;
+use super::ClusterKey;
 use super::analyze::AnalyzeQuery;
+use super::contact::Contact;
 use super::processes::Processes;
 use super::query::ClusterQuery;
 
@@ -70,15 +71,20 @@ impl ClusterPlanner {
     }
 
     /// The scheduler of a session's queries.
-    async fn scheduler(&self, session: &dyn Session) -> Result<Address> {
+    async fn scheduler(&self, session: &dyn Session) -> Result<Contact> {
         let own = AlmagestOptions::of(session.config_options());
         match own.scheduler {
             Scheduler::Cluster if own.cluster.is_empty() => Err(Error::plan(
                 "no cluster is named; start with --cluster http://HOST:PORT, or SET \
                  almagest.cluster = 'http://HOST:PORT'",
             )),
-            Scheduler::Cluster => own.cluster.parse().map_err(Error::plan),
-            _ => self.processes.address(&own).await,
+            Scheduler::Cluster => {
+                let address = own.cluster.parse().map_err(Error::plan)?;
+                let path = Some(&own.cluster_key).filter(|path| !path.is_empty());
+                let key = path.map(|path| ClusterKey::read(path.as_ref())).transpose()?;
+                Ok(Contact { address, key })
+            }
+            _ => Ok(Contact { address: self.processes.address(&own).await?, key: None }),
         }
     }
 
@@ -202,7 +208,7 @@ fn table_of(rows: Arc<dyn ExecutionPlan>, plan: &LogicalPlan) -> DfResult<Logica
 
 /// A session, and the scheduler of its queries.
 struct There<'a> {
-    scheduler: Address,
+    scheduler: Contact,
     session: &'a dyn Session,
 }
 

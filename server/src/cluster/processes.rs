@@ -58,6 +58,7 @@ pub(crate) fn local_options(options: &SessionOptions, count: usize) -> Result<Lo
         disk_bytes_max: options.spill_bytes_max.map(|bytes| bytes / count.max(1) as u64),
         heartbeat_seconds: HEARTBEAT_SECONDS,
         scheduler: SchedulerOptions { port: 0, ..SchedulerOptions::default() },
+        key_file: None,
     })
 }
 

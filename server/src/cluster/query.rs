@@ -5,6 +5,7 @@
 //! query is not left behind: an unfinished one is cancelled, and what a finished one keeps on the
 //! executors' disks is removed.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,31 +13,32 @@ use std::time::{Duration, Instant};
 use almagest_engine::{Error, Result};
 use arrow::datatypes::SchemaRef;
 use ballista_core::client::BallistaClient;
-use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::serde::protobuf::{
     CancelJobParams, CleanJobDataParams, ExecuteQueryParams, GetJobMetricsParams,
     GetJobStatusParams, JobStageMetrics, PartitionLocation, SuccessfulJob, execute_query_result,
     job_status,
 };
-use ballista_core::utils::create_grpc_client_endpoint;
 use ballista_core::version;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
-use tonic::transport::Channel;
 
-use super::Address;
+use super::ClusterKey;
 use super::assembly::MESSAGE_BYTES_MAX;
+use super::contact::{Client, Contact};
 use super::failure::error_of;
 use super::hash_joins;
+use super::work::{TasksDone, WorkMeter};
 
 /// The shortest wait before the scheduler is asked again.
 const POLL_SHORTEST: Duration = Duration::from_millis(1);
@@ -44,6 +46,8 @@ const POLL_SHORTEST: Duration = Duration::from_millis(1);
 const POLL_LONGEST: Duration = Duration::from_millis(100);
 /// A query is asked for so often that its answer waits for this part of its time at most.
 const POLL_SHARE: u32 = 20;
+/// How often it is asked how far a query is.
+const WORK_PAUSE: Duration = Duration::from_millis(200);
 /// How long a scheduler may not know a query that it accepted.
 const UNKNOWN_LONGEST: Duration = Duration::from_secs(5);
 
@@ -54,27 +58,29 @@ const CANCELLED: &str = "Cancelled";
 /// How long tasks of a cancelled query may still write.
 const STRAGGLERS: Duration = Duration::from_secs(1);
 
-type Client = SchedulerGrpcClient<Channel>;
-
 /// The operator that gives the answer of a query on the cluster.
 #[derive(Debug)]
 pub struct ClusterQuery {
-    scheduler: Address,
+    scheduler: Contact,
     query: ExecuteQueryParams,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+    work: WorkMeter,
 }
 
 impl ClusterQuery {
     /// The query, whose answer has `schema`.
-    pub fn new(scheduler: Address, query: ExecuteQueryParams, schema: SchemaRef) -> Self {
+    pub fn new(scheduler: Contact, query: ExecuteQueryParams, schema: SchemaRef) -> Self {
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Self { scheduler, query, schema, properties }
+        let metrics = ExecutionPlanMetricsSet::new();
+        let work = WorkMeter::new(&metrics);
+        Self { scheduler, query, schema, properties, metrics, work }
     }
 
     /// Runs the query without fetching its answer, and tells of its stages.
@@ -82,7 +88,7 @@ impl ClusterQuery {
     /// # Errors
     /// Those of the query.
     pub async fn stages_when_done(&self) -> Result<Vec<JobStageMetrics>> {
-        let (mut running, _) = done(self.scheduler.clone(), self.query.clone()).await?;
+        let (mut running, _) = done(self.scheduler.clone(), self.query.clone(), &self.work).await?;
         let asked = GetJobMetricsParams { job_id: running.job_id.clone() };
         let metrics = running.client.get_job_metrics(asked).await;
         let metrics = metrics.map_err(|status| {
@@ -126,8 +132,12 @@ impl ExecutionPlan for ClusterQuery {
         Ok(self)
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let answer = answer(self.scheduler.clone(), self.query.clone());
+        let answer = answer(self.scheduler.clone(), self.query.clone(), self.work.clone());
         let answer = stream::once(answer).try_flatten();
         let answer = answer.map_err(Into::into);
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), answer)))
@@ -135,11 +145,14 @@ impl ExecutionPlan for ClusterQuery {
 }
 
 async fn answer(
-    scheduler: Address,
+    scheduler: Contact,
     query: ExecuteQueryParams,
+    work: WorkMeter,
 ) -> Result<impl stream::Stream<Item = Result<arrow::array::RecordBatch>>> {
-    let (running, done) = done(scheduler, query).await?;
-    let partitions = stream::iter(done.partition_location).then(fetched).try_flatten();
+    let (running, done) = done(scheduler, query, &work).await?;
+    let key = running.scheduler.key.clone();
+    let partitions = stream::iter(done.partition_location);
+    let partitions = partitions.then(move |place| fetched(place, key.clone())).try_flatten();
     Ok(partitions.inspect(move |_| {
         // held until the last partition was read, or nobody reads any more
         let _ = &running;
@@ -149,13 +162,14 @@ async fn answer(
 /// Runs a query, and anew if executors are lost meanwhile, or if its joins did not fit into memory
 /// and can sort instead: nothing was given to anybody before.
 async fn done(
-    scheduler: Address,
+    scheduler: Contact,
     mut query: ExecuteQueryParams,
+    work: &WorkMeter,
 ) -> Result<(Running, SuccessfulJob)> {
     let mut attempts = 0;
     while attempts < ATTEMPTS {
         let mut running = Running::submit(scheduler.clone(), query.clone()).await?;
-        match running.wait().await {
+        match running.wait(work).await {
             Ok(Some(done)) => return Ok((running, done)),
             Ok(None) => {
                 attempts += 1;
@@ -177,13 +191,13 @@ async fn done(
 /// A query that the scheduler has accepted. Dropped, it is cancelled or cleaned up.
 struct Running {
     client: Client,
-    scheduler: Address,
+    scheduler: Contact,
     job_id: String,
     is_done: bool,
 }
 
 impl Running {
-    async fn submit(scheduler: Address, query: ExecuteQueryParams) -> Result<Self> {
+    async fn submit(scheduler: Contact, query: ExecuteQueryParams) -> Result<Self> {
         // A task of its own: if nobody waits any more, the id must still come to be cancelled.
         let (tell, told) = oneshot::channel();
         tokio::spawn(async move {
@@ -192,8 +206,8 @@ impl Running {
         told.await.map_err(|_| Error::bug("a query was lost before it was sent"))?
     }
 
-    async fn submitted(scheduler: Address, query: ExecuteQueryParams) -> Result<Self> {
-        let mut client = connect(&scheduler).await?;
+    async fn submitted(scheduler: Contact, query: ExecuteQueryParams) -> Result<Self> {
+        let mut client = scheduler.connect().await?;
         let mut request = tonic::Request::new(query);
         version::insert_version_header(request.metadata_mut());
         let response = client.execute_query(request).await;
@@ -210,15 +224,23 @@ impl Running {
     }
 
     /// The end of the query; `None` if the scheduler cancelled it to be begun anew.
-    async fn wait(&mut self) -> Result<Option<SuccessfulJob>> {
+    async fn wait(&mut self, work: &WorkMeter) -> Result<Option<SuccessfulJob>> {
         let begun = Instant::now();
-        let mut known = begun;
+        let (mut known, mut asked_at) = (begun, begun);
         loop {
-            let asked = GetJobStatusParams { job_id: self.job_id.clone() };
-            let status = self.client.get_job_status(asked).await;
+            let question = GetJobStatusParams { job_id: self.job_id.clone() };
+            let mut question = tonic::Request::new(question);
+            if asked_at.elapsed() >= WORK_PAUSE {
+                asked_at = Instant::now();
+                TasksDone::ask(question.metadata_mut());
+            }
+            let status = self.client.get_job_status(question).await;
             let status = status.map_err(|status| {
                 lost(&self.scheduler).caused_by(Error::unreachable(status.message()))
             })?;
+            if let Some(told) = TasksDone::told(status.metadata()) {
+                work.set(told);
+            }
             match status.into_inner().status.and_then(|status| status.status) {
                 Some(job_status::Status::Successful(done)) => {
                     self.is_done = true;
@@ -263,37 +285,15 @@ impl Drop for Running {
     }
 }
 
-/// A connection to the scheduler.
-pub async fn connect(scheduler: &Address) -> Result<Client> {
-    let unreachable = |cause: String| {
-        Error::unreachable(format!(
-            "no scheduler answers at {scheduler}: {cause}; start one with almagest scheduler"
-        ))
-    };
-    let endpoint = create_grpc_client_endpoint(scheduler.url(), None);
-    let endpoint = endpoint.map_err(|cause| unreachable(cause.to_string()))?;
-    let channel = endpoint.connect().await.map_err(|cause| unreachable(root_of(&cause)))?;
-    let limit = MESSAGE_BYTES_MAX as usize;
-    Ok(Client::new(channel).max_encoding_message_size(limit).max_decoding_message_size(limit))
-}
-
-/// The innermost cause: transport errors wrap it in several layers that say nothing.
-fn root_of(error: &dyn std::error::Error) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    root.to_string()
-}
-
-fn refused(scheduler: &Address, status: &tonic::Status) -> Error {
+fn refused(scheduler: &Contact, status: &tonic::Status) -> Error {
     match status.code() {
+        _ if status.source().is_some() => scheduler.broken(status),
         tonic::Code::Unavailable => lost(scheduler),
         _ => error_of(status.message()),
     }
 }
 
-fn lost(scheduler: &Address) -> Error {
+fn lost(scheduler: &Contact) -> Error {
     Error::unreachable(format!(
         "the scheduler at {scheduler} no longer knows the query; if it was started anew, run the \
          statement again"
@@ -303,6 +303,7 @@ fn lost(scheduler: &Address) -> Error {
 /// The rows of one partition.
 async fn fetched(
     location: PartitionLocation,
+    key: Option<ClusterKey>,
 ) -> Result<impl stream::Stream<Item = Result<arrow::array::RecordBatch>>> {
     let layout = location.layout();
     let damaged = || Error::bug("the scheduler names no place for a result");
@@ -322,8 +323,8 @@ async fn fetched(
         &executor.host,
         port,
         limit,
-        false,
-        None,
+        key.is_some(),
+        key.map(|key| Arc::new(BallistaConfigGrpcEndpoint::new(key.for_all()))),
         RETRIES,
         RETRY_WAIT_MS,
         0,

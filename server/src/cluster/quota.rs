@@ -27,6 +27,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 
+use super::guarded_ports::TaskSecret;
+
 /// How often the folder is looked at.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -35,13 +37,19 @@ pub struct Quota {
     engine: DefaultExecutionEngine,
     disk_bytes_max: Option<u64>,
     memory_bytes_share: Option<usize>,
+    secret: Option<TaskSecret>,
 }
 
 impl Quota {
     /// Tasks may keep `disk_bytes_max` bytes on disk together, and one may hold
-    /// `memory_bytes_share` in memory.
-    pub fn new(disk_bytes_max: Option<u64>, memory_bytes_share: Option<usize>) -> Self {
-        Self { engine: DefaultExecutionEngine::new(), disk_bytes_max, memory_bytes_share }
+    /// `memory_bytes_share` in memory. Only tasks with `secret` run, if there is one.
+    pub fn new(
+        disk_bytes_max: Option<u64>,
+        memory_bytes_share: Option<usize>,
+        secret: Option<TaskSecret>,
+    ) -> Self {
+        let engine = DefaultExecutionEngine::new();
+        Self { engine, disk_bytes_max, memory_bytes_share, secret }
     }
 }
 
@@ -56,6 +64,9 @@ impl ExecutionEngine for Quota {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
+        if let Some(secret) = &self.secret {
+            secret.check(config)?;
+        }
         let task = self.engine.create_query_stage_exec(
             job_id, stage_id, task_id, partitions, plan, work_dir, config,
         )?;

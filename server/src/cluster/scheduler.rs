@@ -23,7 +23,7 @@ use tonic::transport::server::TcpIncoming;
 use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
 use super::careful_state::CarefulState;
 use super::gatekeeper::Gatekeeper;
-use super::{Address, Limits, Watcher};
+use super::{Address, ClusterKey, Limits, Watcher};
 
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
@@ -41,6 +41,8 @@ pub struct SchedulerOptions {
     pub executor_timeout_seconds: u64,
     /// What queries may take.
     pub limits: Limits,
+    /// What executors and clients must hold; none if whoever connects is served.
+    pub key: Option<ClusterKey>,
 }
 
 impl Default for SchedulerOptions {
@@ -50,6 +52,7 @@ impl Default for SchedulerOptions {
             port: super::address::SCHEDULER_PORT,
             executor_timeout_seconds: SILENCE_SECONDS,
             limits: Limits::default(),
+            key: None,
         }
     }
 }
@@ -60,6 +63,7 @@ pub struct Scheduler {
     server: Server,
     service: SchedulerGrpcServer<Gatekeeper>,
     address: Address,
+    key: Option<ClusterKey>,
     broken: mpsc::UnboundedReceiver<JobId>,
 }
 
@@ -77,7 +81,8 @@ impl Scheduler {
         let bound = listener.local_addr().map_err(failed)?;
         let address = Address { host: bound.ip().to_string(), port: bound.port() };
 
-        let assembly = Assembly::new(1);
+        let key = options.key.clone();
+        let assembly = Assembly::new(1).with_key(key.clone());
         let (settings, sessions) = (assembly.clone(), assembly.clone());
         let (tell_broken, broken) = mpsc::unbounded_channel();
         let state = Arc::new(CarefulState::new(tell_broken));
@@ -98,6 +103,8 @@ impl Scheduler {
             grpc_server_max_decoding_message_size: MESSAGE_BYTES_MAX,
             grpc_server_max_encoding_message_size: MESSAGE_BYTES_MAX,
             grpc_client_max_message_size: MESSAGE_BYTES_MAX,
+            use_tls: key.is_some(),
+            override_create_grpc_client_endpoint: key.as_ref().map(ClusterKey::for_all),
             override_config_producer: Some(Arc::clone(&make_settings)),
             override_session_builder: Some(Arc::clone(&make_session)),
             override_logical_codec: Some(assembly.logical_codec()),
@@ -116,7 +123,7 @@ impl Scheduler {
         let service = SchedulerGrpcServer::new(gatekeeper)
             .max_encoding_message_size(limit)
             .max_decoding_message_size(limit);
-        Ok(Self { listener, server, service, address, broken })
+        Ok(Self { listener, server, service, address, key, broken })
     }
 
     /// Where it listens.
@@ -136,9 +143,12 @@ impl Scheduler {
     pub async fn run(self) -> Result<()> {
         let _cancelling = SpawnedTask::spawn(cancel(self.server.clone(), self.broken));
         let clients = TcpIncoming::from(self.listener);
-        let served = tonic::transport::Server::builder().add_service(self.service);
-        let served = served.serve_with_incoming(clients).await;
-        served.map_err(|cause| Error::unreachable("the scheduler stopped").caused_by(cause))
+        let stopped = |cause| Error::unreachable("the scheduler stopped").caused_by(cause);
+        let mut served = tonic::transport::Server::builder();
+        if let Some(key) = &self.key {
+            served = served.tls_config(key.server()).map_err(stopped)?;
+        }
+        served.add_service(self.service).serve_with_incoming(clients).await.map_err(stopped)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use almagest_engine::exec::ComputeThreads;
 use almagest_engine::registry::Registry;
-use almagest_engine::{AlmagestOptions, Error, Result, Session, SessionOptions};
+use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, Session, SessionOptions};
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::prelude::SessionConfig;
@@ -117,7 +117,7 @@ impl Shared {
     /// Those of opening tables and of the statements at the start.
     pub async fn open(
         options: &SessionOptions,
-        place: Option<&Place>,
+        place: Option<AlmagestOptions>,
         served: &Served,
         limits: FlightLimits,
     ) -> Result<Arc<Self>> {
@@ -138,12 +138,12 @@ impl Shared {
         let options = SessionOptions { settings: Some(settings), ..options.clone() };
         let (own, executors) = match place {
             None => (AlmagestOptions::default(), None),
-            Some(place @ Place::At(_)) => (place.settings(), None),
             // one set of processes for all sessions, rather than one for each
-            Some(Place::Local(count)) => {
-                let cluster = LocalCluster::start(&local_options(&options, count.get())?).await?;
+            Some(own) if own.scheduler == Scheduler::Processes => {
+                let cluster = LocalCluster::start(&local_options(&options, own.processes)?).await?;
                 (Place::At(cluster.address().clone()).settings(), Some(cluster))
             }
+            Some(own) => (own, None),
         };
         // the first session makes the memory and the stores that all others share
         let first = crate::assemble::session_of(&registry, &options)?;

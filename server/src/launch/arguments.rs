@@ -1,5 +1,7 @@
 //! The words after `almagest cluster`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::control::Request;
@@ -11,7 +13,7 @@ use almagest::Result;
 
 const EXAMPLES: &str = "\
 Examples:
-  almagest cluster slurm --workers 8 --cores 16 --memory 64GB --walltime 4:00:00 --insecure
+  almagest cluster slurm --workers 8 --cores 16 --memory 64GB --walltime 4:00:00
   almagest cluster sge --workers 4 --cores 8 --dry-run     the script, and nothing else
   almagest cluster slurm --min 0 --max 20 --profile big    as many as there is work for
   almagest cluster status                                  jobs, and why they wait
@@ -60,6 +62,11 @@ pub enum ClusterCommand {
     Stop(Which),
     /// Name the clusters.
     List,
+    /// Write a new key for --cluster-key, the same for scheduler, executors and clients.
+    Key {
+        /// The file to write, which only you can read.
+        file: PathBuf,
+    },
 }
 
 /// Flags of a start.
@@ -98,6 +105,8 @@ pub enum Action {
     Ask(String, Request),
     /// To name the clusters.
     List,
+    /// To write a key.
+    MakeKey(PathBuf),
 }
 
 impl ClusterArguments {
@@ -119,6 +128,7 @@ impl ClusterArguments {
             ClusterCommand::Status(which) => return Ok(Action::Ask(which.name, Request::Status)),
             ClusterCommand::Stop(which) => return Ok(Action::Ask(which.name, Request::Stop)),
             ClusterCommand::List => return Ok(Action::List),
+            ClusterCommand::Key { file } => return Ok(Action::MakeKey(file)),
         };
         let below = profile::options(start.profile.as_deref(), &profile::files())?;
         let settings = Box::new(Settings::new(kind, start.options.over(below))?);

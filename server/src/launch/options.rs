@@ -54,8 +54,11 @@ pub struct Options {
     /// The port of the scheduler; 0 for any that is free [default: 0].
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Listen where other machines can connect, though nobody is asked who they are.
-    #[arg(long)]
+    /// The key of the cluster, made by almagest cluster key [default: one of its own, in its folder].
+    #[arg(long, value_name = "FILE")]
+    pub cluster_key: Option<PathBuf>,
+    /// Listen where other machines can connect without a key: whoever can connect is served.
+    #[arg(long, conflicts_with = "cluster_key")]
     pub insecure: bool,
     /// Grid Engine: the parallel environment of jobs with several cores [default: smp].
     #[arg(long, value_name = "NAME")]
@@ -88,6 +91,7 @@ impl Options {
             max: self.max.or(below.max),
             name: self.name.or(below.name),
             port: self.port.or(below.port),
+            cluster_key: self.cluster_key.or(below.cluster_key),
             insecure: self.insecure || below.insecure,
             pe: self.pe.or(below.pe),
             memory_resource: self.memory_resource.or(below.memory_resource),

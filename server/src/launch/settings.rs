@@ -31,8 +31,10 @@ pub struct Settings {
     pub port: u16,
     /// The network interface of the scheduler and the executors.
     pub interface: Option<String>,
-    /// Whether they may listen where other machines can connect.
+    /// Whether they may listen without a key where other machines can connect.
     pub insecure: bool,
+    /// The key that is given.
+    pub cluster_key: Option<PathBuf>,
     options: Options,
 }
 
@@ -42,12 +44,6 @@ impl Settings {
     /// # Errors
     /// `Plan` if they contradict each other.
     pub fn new(kind: QueueKind, options: Options) -> Result<Self> {
-        if kind != QueueKind::Local && !options.insecure {
-            return Err(Error::plan(
-                "executors on other machines connect to this one, and whoever can connect can run \
-                 anything; add --insecure if only trusted machines are in that network",
-            ));
-        }
         let limits = limits(&options)?;
         let workers = options.workers.unwrap_or(1);
         let workers = limits.map_or(workers, |limits| workers.max(limits.min).min(limits.max));
@@ -75,6 +71,7 @@ impl Settings {
             port: options.port.unwrap_or_default(),
             interface: options.interface.clone(),
             insecure: options.insecure,
+            cluster_key: options.cluster_key.clone(),
             options,
         })
     }
@@ -122,9 +119,8 @@ mod tests {
 
     #[test]
     fn options_that_contradict_are_errors() {
-        let open = Options { insecure: true, ..Options::default() };
+        let open = Options::default();
         let fails = |options: Options| Settings::new(QueueKind::Slurm, options).unwrap_err();
-        assert!(fails(Options::default()).message().contains("--insecure"));
         assert!(fails(Options { min: Some(1), ..open.clone() }).message().contains("--max"));
         let crossed = Options { min: Some(3), max: Some(2), ..open.clone() };
         assert!(fails(crossed).message().contains("below 3"));
