@@ -264,7 +264,7 @@ def main():
     bench.fact("start to the answer of SELECT 1, ms", spread(starts), "< 100",
                statistics.median(starts) < 0.1)
     bench.engine.end()
-    roof = limits.measure()
+    roof = limits.measure(data.image(CACHE, size, False))
     image = f"{size} × {size} `f4`"
     catalogs = f"{image}, {rows:,} catalog rows, {csv_rows:,} CSV rows"
     tables = {FILTERS: report(bench, of_filters, roof, image),

@@ -1,5 +1,6 @@
 //! Physical operators: reading arrays, as rows or as partial states of aggregates.
 
+mod arithmetic;
 mod array_exec;
 mod array_scan;
 mod block_aggregate;
@@ -13,7 +14,6 @@ mod read_box;
 pub mod reduce;
 mod spill_quota;
 mod uniform;
-mod widened;
 mod yielding;
 
 pub use array_exec::ArrayExec;

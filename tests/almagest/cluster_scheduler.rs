@@ -3,13 +3,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use almagest::cluster::{Address, Limits, LocalCluster, Place, session_at};
 use almagest::{ErrorKind, Session, SessionOptions};
+use almagest_engine::exec::progress::Progress;
 
 use crate::processes::{command, local_options};
-use crate::shuffled_join::{LONGEST, outcome, until};
+use crate::shuffled_join::{JOIN, LONGEST, on_cluster, outcome, until, write_tables};
 
 /// A process that is ended with the test.
 struct Running(Child);
@@ -124,4 +126,26 @@ async fn queries_wait_their_turn_and_too_many_are_refused() {
     first.abort();
     let answer = tokio::time::timeout(LONGEST, waiting).await.unwrap().unwrap().unwrap();
     assert!(answer.contains("20"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_sees_how_far_its_query_is() {
+    let folder = tempfile::tempdir().unwrap();
+    write_tables(folder.path(), 200_000).await;
+    let cluster = LocalCluster::start(&local_options(1, 1)).await.unwrap();
+    let session = on_cluster(&cluster, folder.path()).await;
+    let frame = session.sql(JOIN).await.unwrap();
+    let task = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await.unwrap();
+    let progress = Progress::of(&plan);
+    assert_eq!(progress.now().fraction, Some(0.0));
+    let answered = tokio::spawn(datafusion::physical_plan::collect(plan, task));
+    let mut seen = vec![];
+    while !answered.is_finished() {
+        seen.extend(progress.now().fraction);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    answered.await.unwrap().unwrap();
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert!(seen.iter().any(|part| *part > 0.0 && *part < 1.0), "{seen:?}");
 }

@@ -13,13 +13,13 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, filter};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
-use datafusion::error::Result as DfResult;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::physical_expr::expressions::Column;
 
+use super::arithmetic::in_blocks;
 use super::array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
 use super::reduce::{BoxStates, true_rows};
 use super::uniform::{Uniform, what_is_read};
-use super::widened::widened;
 use crate::array::{ArraySource, Fetched, ReadContext, Region, dimension_values};
 use crate::{Error, Result};
 
@@ -96,16 +96,17 @@ impl ArrayScan {
                 uniform.add(index, ScalarValue::try_from_array(block.values(), 0)?);
             }
         }
-        let filter = self.value_filter.as_ref().map(|filter| uniform.in_predicate(filter));
+        let filter = self.value_filter.as_ref().map(|filter| {
+            let filter = uniform.in_predicate(filter)?.into_owned();
+            let expr = in_blocks(&filter.expr, &filter.inputs.schema)?;
+            Ok::<_, DataFusionError>(Predicate { expr, ..filter })
+        });
         let filter = filter.transpose()?;
         let reduction = match &self.output {
             Output::Rows(_) => None,
             Output::States(reduction, inputs) => {
                 let (reduction, inputs) = uniform.in_reduction(reduction, inputs)?;
-                let widen = std::env::var_os("ALMAGEST_WIDEN").is_some();
-                let reduction = reduction.try_map(|expr| {
-                    if widen { widened(expr, &inputs.schema) } else { Ok(Arc::clone(expr)) }
-                })?;
+                let reduction = reduction.try_map(|expr| in_blocks(expr, &inputs.schema))?;
                 Some((reduction, inputs))
             }
         };
@@ -119,16 +120,9 @@ impl ArrayScan {
                 Sink::States(states, inputs)
             }
         };
-        let mut work = BoxWork { filter: filter.as_deref(), uniform: &uniform, sink };
+        let mut work = BoxWork { filter: filter.as_ref(), uniform: &uniform, sink };
         let whole = self.is_whole_box(passing);
-        let slab_elements = if whole {
-            region.element_count()
-        } else {
-            std::env::var("ALMAGEST_SLAB")
-                .ok()
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(SLAB_ELEMENTS)
-        };
+        let slab_elements = if whole { region.element_count() } else { SLAB_ELEMENTS };
         let mut at = 0;
         for slab in region.slabs(slab_elements) {
             let len = slab.element_count() as usize;

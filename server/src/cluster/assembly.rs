@@ -85,6 +85,17 @@ impl<R: OptimizerRule> OptimizerRule for Elsewhere<R> {
     }
 }
 
+/// What differs from Ballista's own choice, at both ends.
+fn of_ballista(settings: SessionConfig) -> SessionConfig {
+    settings
+        // The adaptive planner leaves a query hanging if an executor is lost late.
+        .with_ballista_adaptive_query_planner(false)
+        .set_u64("ballista.optimizer.broadcast_join_threshold_bytes", BROADCAST_BYTES)
+        .set_u64("ballista.optimizer.broadcast_join_threshold_rows", BROADCAST_ROWS)
+        // A task for each partition: what fails is done again in small pieces.
+        .set_usize("ballista.scheduler.max_partitions_per_task", 1)
+}
+
 /// The pieces.
 #[derive(Clone, Debug)]
 pub struct Assembly {
@@ -130,8 +141,6 @@ impl Assembly {
         let settings = SessionConfig::new_with_ballista()
             .with_ballista_logical_extension_codec(self.logical_codec())
             .with_ballista_physical_extension_codec(self.physical_codec())
-            // The adaptive planner leaves a query hanging if an executor is lost late.
-            .with_ballista_adaptive_query_planner(false)
             .with_ballista_grpc_client_max_message_size(MESSAGE_BYTES_MAX as usize)
             .with_option_extension(AlmagestOptions::default())
             .set_u64("datafusion.optimizer.hash_join_single_partition_threshold", BROADCAST_BYTES)
@@ -139,13 +148,10 @@ impl Assembly {
                 "datafusion.optimizer.hash_join_single_partition_threshold_rows",
                 BROADCAST_ROWS,
             )
-            .set_u64("ballista.optimizer.broadcast_join_threshold_bytes", BROADCAST_BYTES)
-            .set_u64("ballista.optimizer.broadcast_join_threshold_rows", BROADCAST_ROWS)
             .set_bool(hash_joins::PREFERRED, true)
-            // A task for each partition: what fails is done again in small pieces.
-            .set_usize("ballista.scheduler.max_partitions_per_task", 1)
             .with_option_extension(TaskSecret::default())
             .with_extension(Arc::clone(&self.threads));
+        let settings = of_ballista(settings);
         match &self.key {
             None => settings,
             Some(key) => settings
@@ -169,7 +175,8 @@ impl Assembly {
     /// `Plan` if an option cannot be met.
     pub fn client_session(&self, options: SessionOptions) -> Result<Session> {
         let settings = options.settings.clone().unwrap_or_default();
-        let mut settings = settings.with_option_extension(BallistaConfig::default());
+        // the same as on the scheduler, as what a session finds is not sent with its queries
+        let mut settings = of_ballista(settings.with_option_extension(BallistaConfig::default()));
         if !options.own.runs_here() {
             // Ballista's choice, as views grow large when they are sent
             let options = settings.options_mut();
