@@ -247,9 +247,12 @@ impl PhysicalExpr for Arithmetic {
         let nulls = leaves.iter().fold(None, |nulls, leaf| {
             NullBuffer::union(nulls.as_ref(), leaf.logical_nulls().as_ref())
         });
-        let mut values = vec![0.0; rows.num_rows()];
-        for (number, block) in values.chunks_mut(BLOCK).enumerate() {
-            self.step.compute(&leaves, number * BLOCK, block);
+        let mut values = Vec::with_capacity(rows.num_rows());
+        let mut block = vec![0.0; BLOCK];
+        while values.len() < rows.num_rows() {
+            let block = &mut block[..BLOCK.min(rows.num_rows() - values.len())];
+            self.step.compute(&leaves, values.len(), block);
+            values.extend_from_slice(block);
         }
         let values = Float64Array::try_new(values.into(), nulls);
         let values = values.map_err(|cause| Error::bug("leaves differ in length").caused_by(cause));

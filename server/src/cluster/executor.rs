@@ -85,7 +85,11 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
     // that both have one key, or none
     let (address, key) = (options.scheduler.clone(), options.key.clone());
     Contact { address, key }.check().await?;
-    let [port, grpc_port] = free_ports(options.bind)?;
+    let listen = match &options.key {
+        None => options.bind,
+        Some(_) => private_address(options.bind),
+    };
+    let [port, grpc_port] = free_ports(&[options.bind, listen])?;
     let guard = match &options.key {
         None => None,
         Some(key) => {
@@ -95,7 +99,6 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
         }
     };
     let (secret, results) = guard.unzip();
-    let listen = if secret.is_some() { private_address(options.bind) } else { options.bind };
     let spill = folder.path().to_path_buf();
     let stores = assembly.clone();
     let name = options.name.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
@@ -191,11 +194,31 @@ async fn connect(scheduler: &Address) -> std::io::Result<TcpStream> {
     socket.connect(address).await
 }
 
-/// Ports that nobody listens at: an executor tells the scheduler its ports before it opens them.
-fn free_ports(bind: IpAddr) -> Result<[u16; 2]> {
-    let failed = |cause| Error::unreachable(format!("cannot listen at {bind}: {cause}"));
-    let open = || TcpListener::bind((bind, 0)).map_err(failed);
-    let held = [open()?, open()?];
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-    Ok([port(&held[0]).map_err(failed)?, port(&held[1]).map_err(failed)?])
+/// Where an executor looks for ports: below those that systems give to connections, so that none is
+/// taken between being found and being opened.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Two ports at which nobody listens on any of these addresses: an executor tells the scheduler its ports
+/// before it opens them. Processes that start together begin to look at different ones.
+fn free_ports(addresses: &[IpAddr]) -> Result<[u16; 2]> {
+    let failed = |cause| {
+        let address = addresses.first().map(ToString::to_string).unwrap_or_default();
+        Error::unreachable(format!("cannot listen at {address}: {cause}"))
+    };
+    let count = u32::from(PORTS.end - PORTS.start);
+    let first = (std::process::id() % (count / 2)) * 2;
+    let mut taken = std::io::Error::from(ErrorKind::AddrInUse);
+    let mut found = vec![];
+    for number in first..first + count {
+        let port = PORTS.start + (number % count) as u16;
+        match addresses.iter().try_for_each(|ip| TcpListener::bind((*ip, port)).map(drop)) {
+            Ok(()) => found.push(port),
+            Err(cause) if cause.kind() == ErrorKind::AddrInUse => taken = cause,
+            Err(cause) => return Err(failed(cause)),
+        }
+        if let [one, other] = found[..] {
+            return Ok([one, other]);
+        }
+    }
+    Err(failed(taken))
 }
