@@ -5,10 +5,11 @@
 //! DataFusion's own factory: it takes the first file's type for all, reports schemas that do not
 //! fit without naming a file, and says "table not found" for a path that is not there.
 //!
-//! Files of arrays, several of which are one array: [`arrays`]. Which files: [`location`]. Which format: [`kind`]. Which columns: [`schema`].
+//! Errors in lines: [`errors_in_files`]. Files of arrays, several of which are one array: [`arrays`]. Which files: [`location`]. Which format: [`kind`]. Which columns: [`schema`].
 
 mod arrays;
 mod arrow_pieces;
+mod errors_in_files;
 mod globbed;
 mod kind;
 mod location;
@@ -31,6 +32,7 @@ use datafusion::logical_expr::CreateExternalTable;
 
 pub use arrays::open_arrays;
 pub use arrow_pieces::ArrowPieces;
+pub use errors_in_files::naming_files;
 pub use globbed::{GlobbedTable, keep_globs};
 pub use kind::{FILE_TYPES, of_compressed_target, register_aliases};
 pub use location::looks_like_path;

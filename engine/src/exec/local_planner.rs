@@ -19,6 +19,7 @@ use datafusion::prelude::SessionConfig;
 use super::ComputeThreads;
 use crate::Error;
 use crate::config::{AlmagestOptions, Scheduler};
+use crate::files::naming_files;
 
 /// DataFusion's planner, which obeys `almagest.scheduler` as far as one process can.
 #[derive(Debug)]
@@ -33,12 +34,12 @@ impl QueryPlanner for LocalPlanner {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::default();
         match AlmagestOptions::of(session.config_options()).scheduler {
-            Scheduler::Threads => planner.create_physical_plan(plan, session).await,
+            Scheduler::Threads => naming_files(planner.create_physical_plan(plan, session).await?),
             Scheduler::Sync => {
                 let state = session.as_any().downcast_ref::<SessionState>();
                 let mut state = state.ok_or_else(|| Error::bug("an unknown session"))?.clone();
                 state.config_mut().options_mut().execution.target_partitions = 1;
-                let plan = planner.create_physical_plan(plan, &state).await?;
+                let plan = naming_files(planner.create_physical_plan(plan, &state).await?)?;
                 Ok(Arc::new(OneThreadExec { plan }))
             }
             elsewhere @ (Scheduler::Processes | Scheduler::Cluster) => {

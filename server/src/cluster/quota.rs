@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use almagest_engine::Error;
 use almagest_engine::exec::with_settings;
+use almagest_engine::files::naming_files;
 use almagest_engine::session::fit_sorts;
 use async_trait::async_trait;
 use ballista_core::JobId;
@@ -67,6 +68,7 @@ impl ExecutionEngine for Quota {
         if let Some(secret) = &self.secret {
             secret.check(config)?;
         }
+        let plan = naming_files(plan)?;
         let task = self.engine.create_query_stage_exec(
             job_id, stage_id, task_id, partitions, plan, work_dir, config,
         )?;

@@ -133,13 +133,14 @@ fn element(xml: &str, name: &str) -> Option<String> {
 fn reason(word: &str, told: Option<&String>) -> String {
     match told {
         _ if word.contains('h') => "held; qrls releases it".into(),
-        _ if word.contains('E') => "error; qstat -j tells which, qmod -cj clears it".into(),
+        Some(told) if word.contains('E') => format!("{told}; qmod -cj clears it"),
+        None if word.contains('E') => "error; qstat -j tells which, qmod -cj clears it".into(),
         Some(told) if !told.contains("is turned off") => told.clone(),
         _ => NO_REASON.into(),
     }
 }
 
-/// `scheduling info` of each job of `qstat -j`.
+/// `error reason` and `scheduling info` of each job of `qstat -j`.
 fn reasons(text: &str) -> HashMap<String, String> {
     let mut found: HashMap<String, String> = HashMap::new();
     let (mut id, mut within) = (String::new(), false);
@@ -149,7 +150,11 @@ fn reasons(text: &str) -> HashMap<String, String> {
             Some((key, value)) if !goes_on => (key.trim(), value.trim()),
             _ => ("", line.trim()),
         };
-        within = key == "scheduling info" || (within && goes_on);
+        let is_error = key.starts_with("error reason");
+        // behind the time and the process
+        let value =
+            if is_error { value.split_once("]: ").map_or(value, |(_, why)| why) } else { value };
+        within = key == "scheduling info" || is_error || (within && goes_on);
         if key == "job_number" {
             id = value.to_string();
         }
@@ -221,6 +226,17 @@ mod tests {
         );
         let odd = "scheduling info: for nobody\njob_number:  9\nscheduling info:\n  : at host b\n";
         assert_eq!(reasons(odd)["9"], ": at host b");
+        // captured from Grid Engine 8.1.9, of a user without a home
+        let error = "job_number:                 114\n\
+            error reason          1:      11/26/2026 17:01:27 [65534:2032]: error: can't chdir to \
+            /nonexistent: No such file or directory\n\
+            scheduling info:            Job is in error state\n";
+        let told = reasons(error);
+        assert_eq!(
+            reason("Eqw", told.get("114")),
+            "error: can't chdir to /nonexistent: No such file or directory; Job is in error state; \
+             qmod -cj clears it"
+        );
         assert!(reasons("Following jobs do not exist: \n99").is_empty());
         assert!(reasons("scheduling info: There are no messages available").is_empty());
     }
