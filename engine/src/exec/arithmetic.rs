@@ -145,15 +145,15 @@ impl Operation {
             ($operator:tt) => {
                 vectorised(
                     #[inline(always)]
-                    || out.iter_mut().zip(values).for_each(|(out, value)| *out = *out $operator *value),
+                    || out.iter_mut().zip(values).for_each(|(out, value)| *out $operator *value),
                 )
             };
         }
         match self {
-            Self::Add => each!(+),
-            Self::Subtract => each!(-),
-            Self::Multiply => each!(*),
-            Self::Divide => each!(/),
+            Self::Add => each!(+=),
+            Self::Subtract => each!(-=),
+            Self::Multiply => each!(*=),
+            Self::Divide => each!(/=),
         }
     }
 
@@ -162,15 +162,15 @@ impl Operation {
             ($operator:tt) => {
                 vectorised(
                     #[inline(always)]
-                    || out.iter_mut().for_each(|out| *out = *out $operator value),
+                    || out.iter_mut().for_each(|out| *out $operator value),
                 )
             };
         }
         match self {
-            Self::Add => each!(+),
-            Self::Subtract => each!(-),
-            Self::Multiply => each!(*),
-            Self::Divide => each!(/),
+            Self::Add => each!(+=),
+            Self::Subtract => each!(-=),
+            Self::Multiply => each!(*=),
+            Self::Divide => each!(/=),
         }
     }
 }

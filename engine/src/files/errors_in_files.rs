@@ -58,7 +58,8 @@ impl FileSource for Naming {
         partition: usize,
     ) -> DfResult<Arc<dyn FileOpener>> {
         let opener = self.0.create_file_opener(store, scan, partition)?;
-        Ok(Arc::new(NamingOpener { opener, store: scan.object_store_url.clone() }))
+        let tells_lines = self.0.is::<CsvSource>();
+        Ok(Arc::new(NamingOpener { opener, store: scan.object_store_url.clone(), tells_lines }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -100,6 +101,7 @@ impl FileSource for Naming {
 struct NamingOpener {
     opener: Arc<dyn FileOpener>,
     store: ObjectStoreUrl,
+    tells_lines: bool,
 }
 
 impl FileOpener for NamingOpener {
@@ -108,13 +110,18 @@ impl FileOpener for NamingOpener {
             true => format!("/{}", file.object_meta.location),
             false => format!("{}{}", self.store.as_str(), file.object_meta.location),
         };
-        // of a long file that several threads read, each counts lines from where it begins
-        let begin = file.range.as_ref().map_or(0, |range| range.start);
+        // Arrow counts from 0, and in a long file that several threads read each from where it begins
+        let counted =
+            self.tells_lines.then(|| match file.range.as_ref().map(|range| range.start) {
+                None | Some(0) => "0".to_string(),
+                Some(begin) => format!("0 at byte {begin}"),
+            });
         let named = move |error: DataFusionError| {
             let error = Error::from(error).with("file", &place);
-            let error =
-                if begin > 0 { error.with("lines counted from byte", begin) } else { error };
-            DataFusionError::from(error)
+            DataFusionError::from(match &counted {
+                Some(counted) => error.with("lines counted from", counted),
+                None => error,
+            })
         };
         let opened = self.opener.open(file).map_err(&named)?;
         Ok(async move {
