@@ -7,6 +7,7 @@ mod block_aggregate;
 mod compute_threads;
 mod descriptors;
 mod downsample;
+mod headroom_pool;
 mod local_planner;
 mod pieces_exec;
 pub mod progress;
@@ -21,6 +22,7 @@ pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_
 pub use block_aggregate::BlockAggregate;
 pub use compute_threads::ComputeThreads;
 pub use downsample::downsample;
+pub use headroom_pool::HeadroomPool;
 pub use local_planner::{LocalPlanner, with_settings};
 pub use pieces_exec::{CutLeaves, PiecesExec, compression_of};
 pub use spill_quota::SpillQuota;

@@ -15,7 +15,7 @@ use datafusion::catalog::{Session as DfSession, TableProvider, TableProviderFact
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::QueryPlanner;
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -29,7 +29,7 @@ use crate::array::MemoryArray;
 use crate::catalog::ArrayTable;
 use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
-use crate::exec::{ComputeThreads, LocalPlanner, SpillQuota, YieldingJoins};
+use crate::exec::{ComputeThreads, HeadroomPool, LocalPlanner, SpillQuota, YieldingJoins};
 use crate::registry::{Format, Registry, TableOptions};
 use crate::{Error, Result, files, sql};
 
@@ -37,6 +37,13 @@ use crate::{Error, Result, files, sql};
 const CONSUMERS_SHOWN: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 /// A sort keeps, for merging what it spilled, at most this part of a thread's share of the memory.
 const SORT_RESERVATION_SHARE: usize = 8;
+/// A batch has at most a row for so many bytes of a thread's share: merging holds batches of every
+/// spilled run, for which it takes four times their size.
+const BYTES_PER_BATCH_ROW: usize = 8 << 10;
+/// A sort of texts wants about so much before it can spill, and cannot do with less.
+const PARTITION_BYTES_MIN: usize = 10_000_000;
+/// Batches are not made smaller than so many rows.
+const BATCH_ROWS_MIN: usize = 256;
 
 /// Spilled runs merged at once: a merge holds batches of each and cannot spill them again, so
 /// without a bound the first thread that merges leaves no memory to those that still sort.
@@ -65,12 +72,19 @@ pub struct SessionOptions {
     pub runtime: Option<Arc<RuntimeEnv>>,
 }
 
+/// Settings under which a query does with `bytes`: no more partitions than have enough of them.
+pub fn fit_memory(settings: SessionConfig, bytes: usize) -> SessionConfig {
+    let partitions = settings.target_partitions().min(bytes / PARTITION_BYTES_MIN).max(1);
+    fit_sorts(settings.with_target_partitions(partitions), bytes / partitions)
+}
+
 /// Settings under which a sort spills in a thread that may hold `bytes`.
 pub fn fit_sorts(mut settings: SessionConfig, bytes: usize) -> SessionConfig {
     let execution = &mut settings.options_mut().execution;
     execution.sort_spill_reservation_bytes =
         execution.sort_spill_reservation_bytes.min(bytes / SORT_RESERVATION_SHARE);
-    settings
+    let rows = (bytes / BYTES_PER_BATCH_ROW).max(BATCH_ROWS_MIN).min(settings.batch_size());
+    settings.with_batch_size(rows)
 }
 
 /// A set of tables and settings, and the way to query them.
@@ -98,7 +112,7 @@ impl Session {
             config = config.with_extension(Arc::new(ComputeThreads::new(threads)));
         }
         if let Some(bytes) = options.memory_bytes_max {
-            config = fit_sorts(config, bytes / threads);
+            config = fit_memory(config, bytes);
         }
         let runtime = match &options.runtime {
             Some(runtime) => Arc::clone(runtime),
@@ -255,7 +269,7 @@ fn runtime(registry: &Registry, options: &SessionOptions) -> Result<Arc<RuntimeE
         .with_max_spill_merge_fan_in(SPILL_MERGE_FAN_IN_MAX);
     if let Some(bytes) = options.memory_bytes_max {
         // a fair share for each: with one big pool the first sort leaves nothing for the others
-        let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_SHOWN);
+        let pool = TrackConsumersPool::new(HeadroomPool::new(bytes), CONSUMERS_SHOWN);
         runtime = runtime.with_memory_pool(Arc::new(pool));
     }
     if let Some(folder) = &options.spill_dir {

@@ -46,6 +46,32 @@ async fn a_sort_and_a_group_by_larger_than_memory_finish() {
     assert!(spilled > 0, "the GROUP BY did not spill");
 }
 
+/// Where memory is little for so many threads: the merge of all threads' rows, and each
+/// thread's merge of its own, find room.
+#[tokio::test(flavor = "multi_thread")]
+async fn sorts_finish_with_any_memory_and_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    for (megabytes, threads) in [(24, 8), (32, 4), (48, 4)] {
+        let options = SessionOptions {
+            threads: Some(threads),
+            memory_bytes_max: Some(megabytes * 1_000_000),
+            spill_dir: Some(folder.path().to_path_buf()),
+            ..SessionOptions::default()
+        };
+        let session = almagest::session(&options).unwrap();
+        for keys in ["s", "s, value"] {
+            let sort = format!(
+                "SELECT count(*) FROM (SELECT s, lag(s) OVER (ORDER BY {keys}) AS before FROM \
+                 (SELECT value, md5(value::VARCHAR) AS s FROM generate_series(1, 400000))) \
+                 WHERE before <= s"
+            );
+            let (in_order, spilled) = run(&session, &sort).await;
+            assert_eq!(in_order, 399_999, "{megabytes} MB, {threads} threads, by {keys}");
+            assert!(spilled > 0, "{megabytes} MB, {threads} threads: no spill");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_spilled_is_bounded_for_sorts_and_for_chunks() {
     let folder = tempfile::tempdir().unwrap();

@@ -26,11 +26,13 @@ use datafusion::physical_plan::metrics::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
 
 use super::array_scan::{ArrayColumn, ArrayScan, Output};
 use super::compute_threads::ComputeThreads;
 use super::descriptors::runs_of;
 use super::read_box::Passing;
+use super::reduce::BoxStates;
 use super::uniform::what_is_read;
 use crate::array::{ChunkCache, Fetched, ReadContext, ReadCounters, Region};
 use crate::{Error, Result};
@@ -174,14 +176,17 @@ impl ExecutionPlan for ArrayExec {
         let threads =
             threads.unwrap_or_else(|| Arc::new(ComputeThreads::new(config.target_partitions())));
         let consumer = MemoryConsumer::new(format!("ArrayExec[{partition}] {}", self.scan.name));
+        let memory = consumer.register(context.memory_pool());
+        let lane = |_| Mutex::new(OpenStates { states: None, memory: memory.new_empty() });
         let reader = Arc::new(Reader {
             scan: Arc::clone(&self.scan),
+            lanes: (0..boxes_ahead(&self.scan)).map(lane).collect(),
             meters: Meters::new(&self.metrics, partition),
             boxes_done: Arc::clone(&self.boxes_done),
             threads,
             batch_rows: config.batch_size(),
             cache: self.cache.get_or_init(|| self.chunk_cache(&context)).clone(),
-            memory: consumer.register(context.memory_pool()),
+            memory,
             runtime: context.runtime_env(),
         });
         let schema = Arc::clone(&self.scan.schema);
@@ -295,6 +300,15 @@ struct Reader {
     cache: Option<Arc<ChunkCache>>,
     memory: MemoryReservation,
     runtime: Arc<RuntimeEnv>,
+    /// As many as boxes are decoded at once; they take the boxes in turn, so that which boxes are
+    /// added to which states does not depend on threads.
+    lanes: Vec<Mutex<OpenStates>>,
+}
+
+/// The states to which the next box of a lane is added, if it has the same groups.
+struct OpenStates {
+    states: Option<BoxStates>,
+    memory: MemoryReservation,
 }
 
 /// A box that is to be decoded, with what was fetched for it.
@@ -309,8 +323,8 @@ fn read_all(
     reader: Arc<Reader>,
     descriptors: SendableRecordBatchStream,
 ) -> impl futures::Stream<Item = DfResult<RecordBatch>> {
-    let pruning = Arc::clone(&reader);
-    let ahead = reader.boxes_ahead();
+    let (pruning, last) = (Arc::clone(&reader), Arc::clone(&reader));
+    let lanes = reader.lanes.len();
     let regions = descriptors
         .map(move |rows| {
             let windows = windows(&rows?)?;
@@ -331,11 +345,12 @@ fn read_all(
         })
         .buffered(FETCHES_AHEAD)
         .try_filter_map(async |fetching| Ok(fetching))
-        .map(move |fetching| {
+        .enumerate()
+        .map(move |(number, fetching)| {
             let reader = Arc::clone(&reader);
-            async move { reader.read(fetching?).await }
+            async move { reader.read(fetching?, number % lanes).await }
         })
-        .buffered(ahead)
+        .buffered(lanes)
         .map_ok(|(batches, held)| {
             // What a box takes is given back when its last batch has been taken.
             stream::iter(batches).map(move |batch| {
@@ -344,6 +359,19 @@ fn read_all(
             })
         })
         .try_flatten()
+        .chain(stream::iter(0..lanes).filter_map(move |lane| {
+            let states = last.lanes[lane].lock().states.take();
+            let states = states.map(|states| last.finish(states));
+            async move { states }
+        }))
+}
+
+/// How many boxes are decoded at once: two where they are small, so that a thread never waits for
+/// the next.
+fn boxes_ahead(scan: &ArrayScan) -> usize {
+    const SMALL_BYTES: usize = 8 << 20;
+    let whole = Region::whole(scan.grid.chunk_shape());
+    if scan.bytes_of(&whole) <= SMALL_BYTES { 2 } else { 1 }
 }
 
 /// The box numbers that descriptor rows name, in windows that are pruned together.
@@ -395,18 +423,18 @@ impl Reader {
         Ok(Some(Fetching { region, passing, fetched, context }))
     }
 
-    /// How many boxes are decoded at once: two where they are small, so that a thread never waits
-    /// for the next.
-    fn boxes_ahead(&self) -> usize {
-        const SMALL_BYTES: usize = 8 << 20;
-        let whole = Region::whole(self.scan.grid.chunk_shape());
-        if self.scan.bytes_of(&whole) <= SMALL_BYTES { 2 } else { 1 }
+    /// The rows of states to which no box will be added.
+    fn finish(&self, states: BoxStates) -> DfResult<RecordBatch> {
+        let batch = states.finish()?;
+        self.meters.baseline.record_output(batch.num_rows());
+        Ok(batch)
     }
 
     /// Decodes a box and makes of it what the scan gives, with the memory that this holds.
     async fn read(
         self: &Arc<Self>,
         fetching: Fetching,
+        lane: usize,
     ) -> DfResult<(Vec<RecordBatch>, MemoryReservation)> {
         let Fetching { region, passing, fetched, context } = fetching;
         let reader = Arc::clone(self);
@@ -414,12 +442,20 @@ impl Reader {
             let held = reader.memory.new_empty();
             held.try_grow(reader.scan.working_bytes(&region))?;
             let timer = reader.meters.baseline.elapsed_compute().timer();
-            let batches =
-                reader.scan.read_box(&region, fetched, &passing, reader.batch_rows, &context)?;
+            let mut open = reader.lanes[lane].lock();
+            let OpenStates { states, memory } = &mut *open;
+            let (scan, rows_max) = (&reader.scan, reader.batch_rows);
+            let mut batches =
+                scan.read_box(&region, fetched, &passing, rows_max, &context, states)?;
             timer.done();
             let rows = batches.iter().map(RecordBatch::num_rows).sum();
             reader.meters.add(&context.counters, rows);
             drop(context);
+            let bytes = states.as_ref().map_or(0, BoxStates::bytes);
+            if memory.try_resize(bytes).is_err() {
+                memory.free();
+                batches.extend(states.take().map(|states| reader.finish(states)).transpose()?);
+            }
             match reader.scan.output {
                 Output::States(..) => drop(held.free()),
                 Output::Rows(_) => held.shrink(held.size() - held.size().min(rows_bytes(&batches))),

@@ -39,7 +39,7 @@ pub enum ArrayColumn {
 pub enum Output {
     /// These of the scan's columns, a row per element that passes the filters.
     Rows(Vec<usize>),
-    /// Partial states of aggregates, a row per group and read box, computed from these inputs.
+    /// Partial states of aggregates, computed from these inputs: a row per group and some read boxes.
     States(Reduction<Arc<dyn PhysicalExpr>>, Inputs),
 }
 
@@ -195,16 +195,29 @@ impl ArrayScan {
         boxes
     }
 
-    /// The read box number `index`, cut to the region.
+    /// The read box number `index`, cut to the region. Boxes are in storage order, or, if groups are
+    /// reduced, those that have the same groups follow each other.
     pub fn box_region(&self, index: u64) -> Region {
         let positions = self.grid.positions_touching(&self.region);
-        let position: Vec<u64> = unravel(index, positions.shape())
-            .iter()
-            .zip(positions.start())
-            .map(|(offset, start)| offset + start)
-            .collect();
+        let order = self.axes_slowest_first();
+        let lengths: Vec<u64> = order.iter().map(|axis| positions.shape()[*axis]).collect();
+        let mut position = positions.start().to_vec();
+        for (axis, offset) in order.into_iter().zip(unravel(index, &lengths)) {
+            position[axis] += offset;
+        }
         let whole = self.grid.region_at(&position);
         whole.intersect(&self.region).unwrap_or(whole)
+    }
+
+    /// The axes, those of group keys before the others.
+    fn axes_slowest_first(&self) -> Vec<usize> {
+        let is_key = |axis: usize| match &self.output {
+            Output::States(reduction, _) => reduction.keys.iter().any(|key| key.axis == axis),
+            Output::Rows(_) => false,
+        };
+        let mut axes: Vec<usize> = (0..self.region.ndim()).collect();
+        axes.sort_by_key(|axis| !is_key(*axis));
+        axes
     }
 
     /// Which of these boxes may hold an element that passes the filter.

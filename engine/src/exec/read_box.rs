@@ -14,11 +14,12 @@ use arrow::compute::{concat_batches, filter};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::arithmetic::in_blocks;
 use super::array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
-use super::reduce::{BoxStates, true_rows};
+use super::reduce::{BoxStates, Reduction, true_rows};
 use super::uniform::{Uniform, what_is_read};
 use crate::array::{ArraySource, Fetched, ReadContext, Region, dimension_values};
 use crate::{Error, Result};
@@ -73,7 +74,9 @@ impl ArrayScan {
         wide.chain(variables().filter(|(_, source)| !source.reads_more_than(region)))
     }
 
-    /// The record batches of a box, of at most `rows_max` rows each.
+    /// The record batches of a box, of at most `rows_max` rows each. Of states, `open` has those of
+    /// earlier boxes: the box is added to them if it has the same groups, or else they are what is
+    /// given, and `open` has the states of this box.
     ///
     /// # Errors
     /// Those of the sources, and of the functions in filters and states.
@@ -84,6 +87,7 @@ impl ArrayScan {
         passing: &Passing,
         rows_max: usize,
         context: &ReadContext,
+        open: &mut Option<BoxStates>,
     ) -> DfResult<Vec<RecordBatch>> {
         let mut blocks: Vec<Option<ArrayRef>> = vec![None; self.columns.len()];
         let mut uniform = Uniform::default();
@@ -110,14 +114,18 @@ impl ArrayScan {
                 Some((reduction, inputs))
             }
         };
+        let mut done = vec![];
         let sink = match (&self.output, &reduction) {
             (Output::Rows(columns), _) => Sink::Rows { columns, batches: vec![] },
             (_, None) => return Err(Error::bug("a scan of states without states").into()),
             (_, Some((reduction, inputs))) => {
-                let (schema, filtered) = (Arc::clone(&self.schema), !self.is_unfiltered());
-                let states =
-                    BoxStates::try_new(reduction, schema, &inputs.schema, region, filtered)?;
-                Sink::States(states, inputs)
+                let continued = open.take_if(|states| states.begin(region));
+                done.extend(open.take().map(BoxStates::finish).transpose()?);
+                let begun = || {
+                    let (schema, filtered) = (Arc::clone(&self.schema), !self.is_unfiltered());
+                    BoxStates::try_new(reduction, schema, &inputs.schema, region, filtered)
+                };
+                Sink::States(continued.map_or_else(begun, Ok)?, reduction, inputs)
             }
         };
         let mut work = BoxWork { filter: filter.as_ref(), uniform: &uniform, sink };
@@ -136,7 +144,10 @@ impl ArrayScan {
             self.add_slab(&mut work, &slab, &parts, by_dimensions)?;
         }
         match work.sink {
-            Sink::States(states, _) => Ok(vec![states.finish()?]),
+            Sink::States(states, ..) => {
+                *open = Some(states);
+                Ok(done)
+            }
             Sink::Rows { batches, .. } => Ok(self.cut(batches, rows_max)?),
         }
     }
@@ -178,9 +189,9 @@ impl ArrayScan {
             mask = None;
         }
         match &mut work.sink {
-            Sink::States(states, inputs) => {
+            Sink::States(states, reduction, inputs) => {
                 let rows = self.rows(inputs, slab, parts)?;
-                states.add(slab, &rows, mask.as_ref())
+                states.add(reduction, slab, &rows, mask.as_ref())
             }
             Sink::Rows { columns, batches } => {
                 batches.push(self.output_rows(slab, parts, work.uniform, columns, mask)?);
@@ -258,7 +269,7 @@ struct BoxWork<'a> {
 
 enum Sink<'a> {
     Rows { columns: &'a [usize], batches: Vec<RecordBatch> },
-    States(BoxStates<'a>, &'a Inputs),
+    States(BoxStates, &'a Reduction<Arc<dyn PhysicalExpr>>, &'a Inputs),
 }
 
 fn evaluate(predicate: &Predicate, rows: &RecordBatch) -> DfResult<BooleanBuffer> {

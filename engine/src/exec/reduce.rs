@@ -1,8 +1,8 @@
 //! Dense reductions: per-box partial states of aggregates, without a row per element.
 //!
-//! Stage: physical execution. In: the slabs of a box. Out: one record batch of states per box, a
-//! row per group of the box that has a row. Merging the boxes' states is an ordinary aggregate
-//! above ([`crate::rewrite`]). Not here: reading.
+//! Stage: physical execution. In: the slabs of boxes that have the same groups. Out: one record
+//! batch of states of them all, a row per group that has a row. Merging these is an ordinary
+//! aggregate above ([`crate::rewrite`]). Not here: reading.
 
 mod accumulators;
 mod groups;
@@ -90,9 +90,12 @@ impl<E> Reduction<E> {
     }
 }
 
-/// The states of one box, while its slabs come in.
-pub struct BoxStates<'a> {
-    reduction: &'a Reduction<Arc<dyn PhysicalExpr>>,
+/// So many boxes are added to one state, and no more: long sums of sums lose less than long sums.
+const BOXES_MAX: usize = 16;
+
+/// The states of boxes that have the same groups, while their slabs come in.
+pub struct BoxStates {
+    boxes: usize,
     schema: SchemaRef,
     grid: GroupGrid,
     accumulators: Vec<Box<dyn Accumulator>>,
@@ -100,14 +103,14 @@ pub struct BoxStates<'a> {
     present: Option<Box<dyn Accumulator>>,
 }
 
-impl<'a> BoxStates<'a> {
+impl BoxStates {
     /// The empty states of `region`. `input` is the schema of the slabs, `filtered` whether some of
     /// their rows may not count.
     ///
     /// # Errors
     /// `Bug` if an argument cannot be reduced as asked.
     pub fn try_new(
-        reduction: &'a Reduction<Arc<dyn PhysicalExpr>>,
+        reduction: &Reduction<Arc<dyn PhysicalExpr>>,
         schema: SchemaRef,
         input: &Schema,
         region: &Region,
@@ -126,15 +129,33 @@ impl<'a> BoxStates<'a> {
         } else {
             None
         };
-        Ok(Self { reduction, schema, grid, accumulators, present })
+        Ok(Self { boxes: 1, schema, grid, accumulators, present })
     }
 
-    /// Takes in a slab: its region, its columns, and which of its rows count.
+    /// Whether another box can be added, and if so, takes it as begun: its elements must fall into
+    /// the same groups.
+    pub fn begin(&mut self, region: &Region) -> bool {
+        let takes = self.boxes < BOXES_MAX && self.grid.covers_like(region);
+        self.boxes += usize::from(takes);
+        takes
+    }
+
+    /// Bytes that the states hold, about.
+    pub fn bytes(&self) -> usize {
+        const GUESS: usize = 8;
+        let widths = self.schema.fields().iter();
+        let widths = widths.map(|field| field.data_type().primitive_width().unwrap_or(GUESS));
+        widths.sum::<usize>().saturating_mul(self.grid.group_count())
+    }
+
+    /// Takes in a slab: its region, its columns, and which of its rows count. `reduction` is that
+    /// of which the states are, over these columns.
     ///
     /// # Errors
     /// Those of the expressions.
     pub fn add(
         &mut self,
+        reduction: &Reduction<Arc<dyn PhysicalExpr>>,
         slab: &Region,
         rows: &RecordBatch,
         mask: Option<&BooleanBuffer>,
@@ -142,7 +163,7 @@ impl<'a> BoxStates<'a> {
         let walk = self.grid.walk(slab);
         // Several states may share an argument or a filter: evaluate each once.
         let mut evaluated: Vec<(&Arc<dyn PhysicalExpr>, ArrayRef)> = vec![];
-        for expr in self.reduction.expressions() {
+        for expr in reduction.expressions() {
             if !evaluated.iter().any(|(seen, _)| *seen == expr) {
                 evaluated.push((expr, expr.evaluate(rows)?.into_array(rows.num_rows())?));
             }
@@ -150,7 +171,7 @@ impl<'a> BoxStates<'a> {
         let value_of = |expr: &Arc<dyn PhysicalExpr>| {
             evaluated.iter().find(|(seen, _)| *seen == expr).map(|(_, values)| values)
         };
-        for (state, accumulator) in self.reduction.states.iter().zip(&mut self.accumulators) {
+        for (state, accumulator) in reduction.states.iter().zip(&mut self.accumulators) {
             let own = state.filter.as_ref().and_then(value_of).map(true_rows);
             let own = own.transpose()?;
             let mask = match (mask, own) {
@@ -167,12 +188,12 @@ impl<'a> BoxStates<'a> {
         Ok(())
     }
 
-    /// The state rows of the box.
+    /// The state rows.
     ///
     /// # Errors
     /// `Bug` if the states do not fit their schema.
     pub fn finish(self) -> DfResult<RecordBatch> {
-        let keys = 0..self.reduction.keys.len();
+        let keys = 0..self.grid.key_count();
         let mut columns: Vec<ArrayRef> =
             keys.map(|key| Arc::new(Int64Array::from(self.grid.key_values(key))) as _).collect();
         columns.extend(self.accumulators.into_iter().flat_map(Accumulator::finish));

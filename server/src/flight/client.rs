@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use almagest_engine::exec::SpillQuota;
-use almagest_engine::session::fit_sorts;
+use almagest_engine::session::fit_memory;
 use almagest_engine::{Error, Result, Session};
 use arrow::array::UInt64Array;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -207,20 +207,18 @@ impl Client {
     }
 
     async fn planned(&self, plan: &LogicalPlan) -> Result<Planned> {
-        let state = self.session.context().state();
-        let mut task = TaskContext::from(&state);
+        let mut state = self.session.context().state();
         let limits = &self.shared.limits;
         let mut runtime = state.runtime_env().as_ref().clone();
         if let Some(bytes) = limits.query_bytes_max {
             runtime.memory_pool = Arc::new(QueryPool::new(runtime.memory_pool, bytes));
-            let share = bytes / self.shared.threads().max(1);
-            task = task.with_session_config(fit_sorts(state.config().clone(), share));
+            *state.config_mut() = fit_memory(state.config().clone(), bytes);
         }
         if let Some(bytes) = limits.query_spill_max {
             let files = SpillQuota::over(runtime.disk_manager, "one query on this server", bytes)?;
             runtime.disk_manager = Arc::new(files);
         }
-        task = task.with_runtime(Arc::new(runtime));
+        let task = TaskContext::from(&state).with_runtime(Arc::new(runtime));
         let plan = plan.clone();
         let physical = apart(async move { Ok(state.create_physical_plan(&plan).await?) }).await?;
         Ok((physical, Arc::new(task)))

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use almagest_engine::exec::HeadroomPool;
 use datafusion::common::resources_datafusion_err;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::memory_pool::{
-    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+    MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
 
 /// A pool that takes from another, at most so much, of which all operators that spill get equal shares.
@@ -14,13 +15,13 @@ use datafusion::execution::memory_pool::{
 pub struct QueryPool {
     shared: Arc<dyn MemoryPool>,
     bytes_max: usize,
-    own: FairSpillPool,
+    own: HeadroomPool,
 }
 
 impl QueryPool {
     /// At most `bytes_max` of `shared`.
     pub fn new(shared: Arc<dyn MemoryPool>, bytes_max: usize) -> Self {
-        Self { shared, bytes_max, own: FairSpillPool::new(bytes_max) }
+        Self { shared, bytes_max, own: HeadroomPool::new(bytes_max) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Per-group states of the dense reductions, in the layout in which they are merged.
 //!
 //! In: the values of a slab, its runs, and which elements count. Out: state columns with one row
-//! per group. One accumulator serves one state of one box.
+//! per group. One accumulator serves one state of boxes with the same groups.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl StateKind {
 }
 
 /// Takes in slabs and gives state columns.
-pub trait Accumulator {
+pub trait Accumulator: Send {
     /// Adds the elements of a slab. `mask` says which count; all if absent.
     ///
     /// # Errors
@@ -264,7 +264,7 @@ macro_rules! sum_accumulator {
         struct $name<P> {
             sums: Vec<$sum>,
             seen: Vec<bool>,
-            values: PhantomData<P>,
+            values: PhantomData<fn() -> P>,
         }
 
         impl<P> $name<P> {
@@ -425,7 +425,7 @@ struct Moments<P> {
     counts: Vec<f64>,
     means: Vec<f64>,
     squares: Vec<f64>,
-    values: PhantomData<P>,
+    values: PhantomData<fn() -> P>,
 }
 
 impl<P> Moments<P> {

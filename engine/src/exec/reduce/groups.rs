@@ -46,7 +46,7 @@ impl Walk {
 const RUN_ELEMENTS_MAX: usize = 4096;
 
 /// How the indices of an axis fall into groups. An axis that is no key is one group.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Axis {
     divisor: Option<u64>,
     first: u64,
@@ -87,6 +87,16 @@ impl GroupGrid {
         }
         axes.reverse();
         Self { axes, keys: keys.to_vec(), group_count: stride }
+    }
+
+    /// Whether another region falls into the same groups.
+    pub fn covers_like(&self, region: &Region) -> bool {
+        Self::new(&self.keys, region).axes == self.axes
+    }
+
+    /// How many keys a group has.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
     }
 
     /// How many groups the region touches.

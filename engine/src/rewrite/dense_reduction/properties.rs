@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int16Array, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
+use datafusion::physical_plan::collect;
 use proptest::prelude::*;
 
-use crate::array::{MemoryArray, Region};
+use crate::array::{ArraySource, MemoryArray, Region};
 use crate::catalog::ArrayTable;
 use crate::registry::Registry;
 use crate::{Session, SessionOptions};
@@ -199,5 +200,59 @@ async fn reductions_are_used_where_they_fit() {
         "SELECT count(DISTINCT value) FROM sky",
     ] {
         assert!(!explained(sql).await.contains("partial_states"), "reduced: {sql}");
+    }
+}
+
+/// Rows of states that `ArrayExec` gives for a query.
+async fn states_of(session: &Session, sql: &str) -> usize {
+    let frame = session.sql(sql).await.unwrap();
+    let context = Arc::new(frame.task_ctx());
+    let mut plan = frame.create_physical_plan().await.unwrap();
+    collect(Arc::clone(&plan), context).await.unwrap();
+    while plan.name() != "ArrayExec" {
+        let child = Arc::clone(plan.children()[0]);
+        plan = child;
+    }
+    plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap()
+}
+
+/// 256 x 8 elements in boxes of 16: 2 partitions, in each of which two boxes are read at once.
+async fn one_thread_over(chunk: &[u64]) -> Session {
+    let options = SessionOptions { threads: Some(1), ..Default::default() };
+    let session = Session::try_new(&Registry::default(), &options).unwrap();
+    let values = (0..2048).map(|index| 1.0 / (1.0 + f64::from(index)));
+    let values: Float64Array = values.collect::<Vec<_>>().into();
+    let dims = vec!["a".to_string(), "b".to_string()];
+    let source = MemoryArray::try_new(dims, vec![256, 8], Arc::new(values)).unwrap();
+    let source: Arc<dyn ArraySource> = Arc::new(source.with_chunks(chunk));
+    let table = ArrayTable::try_new("sky", vec![("value".into(), source)]).unwrap();
+    session.context().register_table("sky", Arc::new(table.with_box_bytes(128))).unwrap();
+    session
+}
+
+#[tokio::test]
+async fn boxes_with_the_same_groups_are_added_to_the_same_states() {
+    let by = |group: &str| format!("SELECT {group}, sum(value) FROM sky GROUP BY {group}");
+    // rows: all 128 boxes have all groups, and 16 are added to one state
+    let rows = one_thread_over(&[2, 8]).await;
+    assert_eq!(states_of(&rows, &by("b")).await, 128 / 16 * 8);
+    assert_eq!(states_of(&rows, &by("a / 2")).await, 128);
+    assert_eq!(states_of(&rows, "SELECT sum(value) FROM sky").await, 128 / 16);
+    // tiles: the 64 of the same columns follow each other, or the 2 of the same rows
+    let tiles = one_thread_over(&[4, 4]).await;
+    assert_eq!(states_of(&tiles, &by("b")).await, 2 * 64 / 16 * 4);
+    assert_eq!(states_of(&tiles, &by("a")).await, 64 * 2 * 4);
+    // the box of a condition cuts a column
+    let sql = "SELECT b, sum(value) FROM sky WHERE b > 0 GROUP BY b";
+    assert_eq!(states_of(&tiles, sql).await, 64 / 16 * 3 + 64 / 16 * 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sums_have_the_same_bits_each_time() {
+    let sql = "SELECT b, sum(value), stddev(value) FROM sky GROUP BY b";
+    let session = one_thread_over(&[2, 8]).await;
+    let first = rows(&session, sql).await;
+    for _ in 0..20 {
+        assert_eq!(rows(&session, sql).await, first);
     }
 }
