@@ -1,6 +1,7 @@
-//! COPY into a folder by many processes.
+//! COPY and INSERT: nothing is written of rows that fail ([`guarding_sinks`]), and many processes write into one
+//! folder.
 //!
-//! Each task of the last stage writes files of its own into a folder of its own, below one whose
+//! Of these, each task of the last stage writes files of its own into a folder of its own, below one whose
 //! name begins with a dot within the folder that COPY names, and gives back a row that says where.
 //! The session moves the files of the rows that it received, and removes the rest: what a task left
 //! that failed, was repeated or cancelled is named by no row. Tables over the folder do not see what
@@ -10,10 +11,12 @@
 //! reads its rows in the session. Not here: how a format is written, which is DataFusion's.
 
 mod commit_exec;
+mod guarded_sink;
 mod parts;
 mod parts_exec;
 mod unfinished;
 
 pub use commit_exec::CommitExec;
+pub use guarded_sink::guarding_sinks;
 pub use parts::{PartsPlanner, Target, WriteParts};
 pub use parts_exec::PartsExec;

@@ -80,7 +80,13 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct RunArguments {
     /// Run these statements and end; may be given several times.
-    #[arg(short = 'c', long = "command", value_name = "SQL", conflicts_with = "file")]
+    #[arg(
+        short = 'c',
+        long = "command",
+        value_name = "SQL",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     pub sql: Vec<String>,
     /// Run the statements in this file and end; `-` is standard input.
     #[arg(short = 'f', long, value_name = "FILE")]
@@ -145,7 +151,7 @@ pub struct SessionArguments {
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, global = true)]
     pub memory_limit: Option<usize>,
     /// Threads for computing [default: one for each core].
-    #[arg(long, value_name = "N", global = true)]
+    #[arg(long, value_name = "N", value_parser = parse_threads, global = true)]
     pub threads: Option<NonZeroUsize>,
     /// Directory to spill to [default: the system's for temporary files].
     #[arg(long, value_name = "DIR", global = true)]
@@ -255,6 +261,15 @@ fn with_hint(error: clap::Error) -> clap::Error {
     };
     let message = format!("'{word}' is no option\n\n  tip: {hint}");
     Arguments::command().error(ErrorKind::UnknownArgument, message)
+}
+
+/// The most threads that may be asked for: more than any machine has cores.
+const THREADS_MAX: usize = 4096;
+
+/// A number of threads.
+pub fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= THREADS_MAX);
+    threads.ok_or_else(|| format!("a number of threads is 1 to {THREADS_MAX}"))
 }
 
 /// `512`, `64KB`, `4GB`, `1.5GiB`: bytes. KB, MB, GB, TB are powers of 1000; KiB … and the bare

@@ -61,8 +61,8 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(start(arguments));
     let cancelled = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
-    if cancelled {
-        // Statements that were stopped remove their unfinished files.
+    if outcome.is_err() {
+        // Statements that failed or were stopped remove their unfinished files.
         runtime.shutdown_timeout(CLEANING_UP);
     } else {
         // What still computes is of no use to anyone.

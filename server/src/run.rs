@@ -85,6 +85,12 @@ impl Runner {
 
     async fn answer(&mut self, statement: &str, meter: &Meter) -> Result<Outcome> {
         let started = Instant::now();
+        if statement.trim_start().starts_with('\\') {
+            return Err(Error::syntax(
+                "commands that begin with \\ are the interactive shell's; in SQL there are SHOW TABLES, \
+                 SHOW FUNCTIONS and DESCRIBE",
+            ));
+        }
         let Some(mut rows) = self.database.begin(statement, meter).await? else {
             let elapsed = started.elapsed();
             return Ok(Outcome { rows: None, cut: false, reader_left: false, elapsed });

@@ -439,3 +439,47 @@ fn a_session_starts_quickly() {
     assert_eq!(run(&["-qc", "SELECT 1"]).status.code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+/// What newcomers type.
+#[test]
+fn mistakes_are_told_with_what_to_do() {
+    let output = run(&["-c", "-- note\nSELECT 1 AS a", "--format", "csv"]);
+    assert_eq!((output.status.code(), out(&output)), (Some(0), "a\n1\n"));
+    let output = run(&["--threads", "100000", "-c", "SELECT 1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("1 to 4096"), "{}", err(&output));
+    let output = piped(&[], "\\d\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("are the interactive shell's"), "{}", err(&output));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy("../tests/data/image.h5", folder.path().join("im.h5")).unwrap();
+    for (sql, help) in [
+        ("SELECT * FROM im.h5", "a file's name stands in single quotes: FROM 'im.h5'"),
+        ("COPY (SELECT 1) TO 'o.fits'", "use STORED AS"),
+        ("SELECT 1 FROM 'im.h5' TABLESAMPLE (1 PERCENT)", "random() < 0.01"),
+    ] {
+        let output = almagest().current_dir(&folder).args(["-c", sql]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{sql}");
+        assert!(err(&output).contains(help), "{sql}: {}", err(&output));
+    }
+}
+
+/// A query that fails as memory ends leaves no spilled file.
+#[test]
+fn a_failed_query_leaves_no_file_in_the_folder_for_spilling() {
+    let folder = tempfile::tempdir().unwrap();
+    let spill = folder.path().join("spill");
+    // the sort spills, and then the text finds no room
+    let sql = "SELECT length(string_agg(s, ',')) FROM (SELECT s, row_number() OVER (ORDER BY s) AS n FROM \
+               (SELECT md5(value::VARCHAR) AS s FROM generate_series(1, 1000000))) WHERE n > 0";
+    for _ in 0..3 {
+        let mut command = almagest();
+        command.args(["--memory-limit", "30MB", "-c", sql, "--spill-dir"]).arg(&spill);
+        assert_eq!(command.output().unwrap().status.code(), Some(1));
+        let files = std::fs::read_dir(&spill).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<_> = files
+            .flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()))
+            .collect();
+        assert_eq!(files, Vec::<std::path::PathBuf>::new());
+    }
+}

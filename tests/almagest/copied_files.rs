@@ -321,6 +321,78 @@ async fn an_error_leaves_the_old_file_and_no_other() {
     assert_eq!(files(folder.path()), ["a.h5", "a.npy", "a.png"]);
 }
 
+/// The last row fails: the rows before it are no file, and none takes the place of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_fail_are_written_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    // longer than the 10 MB that are gathered before a writer begins
+    let failing = "SELECT repeat('x', 100) AS t, 10 / (300000 - value) AS v \
+                   FROM generate_series(1, 300000)";
+    let names = ["a.arrow", "a.csv", "a.json", "a.parquet"];
+    for name in names {
+        let path = folder.path().join(name);
+        copy(&session, &format!("COPY (SELECT 1 AS v) TO '{}'", path.display())).await.unwrap();
+        let old = std::fs::read(&path).unwrap();
+        let other = folder.path().join(format!("new.{name}"));
+        for path in [&path, &other] {
+            let sql = format!("COPY ({failing}) TO '{}'", path.display());
+            let error = copy(&session, &sql).await.unwrap_err();
+            assert!(error.to_string().contains("Divide by zero"), "{error}");
+        }
+        assert!(std::fs::read(&path).unwrap() == old, "{name} is another");
+    }
+    assert_eq!(files(folder.path()), names);
+    for format in ["CSV", "PARQUET"] {
+        let table = folder.path().join(format!("{format}/"));
+        std::fs::create_dir(&table).unwrap();
+        let table = table.display();
+        for sql in [
+            format!(
+                "CREATE EXTERNAL TABLE {format} (t TEXT, v BIGINT) STORED AS {format} LOCATION '{table}'"
+            ),
+            format!("INSERT INTO {format} VALUES ('one', 1)"),
+        ] {
+            session.sql(&sql).await.unwrap().collect().await.unwrap();
+        }
+        let insert = format!("INSERT INTO {format} {failing}");
+        assert!(session.sql(&insert).await.unwrap().collect().await.is_err());
+        let count = format!("SELECT count(*) FROM {format}");
+        let count = session.sql(&count).await.unwrap().collect().await.unwrap();
+        assert_eq!(count[0].column(0).as_primitive::<Int64Type>().value(0), 1);
+    }
+}
+
+/// A file that is the rows' own source.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_may_be_written_over_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    let path = folder.path().join("a.csv").display().to_string();
+    std::fs::write(&path, "a\n1\n4\n-1\n").unwrap();
+    let failing = format!("COPY (SELECT sqrt(a) AS a FROM '{path}') TO '{path}'");
+    assert!(copy(&session, &failing).await.unwrap_err().to_string().contains("negative"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\n1\n4\n-1\n");
+    copy(&session, &format!("COPY (SELECT a * 2 AS a FROM '{path}') TO '{path}'")).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\n2\n8\n-2\n");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_where_nothing_can_be_made_is_refused_at_once() {
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    // even for root, and DataFusion's writer would try for ever
+    for name in ["a.csv", "a.parquet"] {
+        let error = copy(&session, &format!("COPY (SELECT 1 AS a) TO '/proc/{name}'")).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), almagest::ErrorKind::Denied, "{error}");
+        assert!(
+            error.to_string().contains("cannot write: ") && error.to_string().contains("/proc/"),
+            "{error}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_nobody_waits_for_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();

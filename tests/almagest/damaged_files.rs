@@ -118,6 +118,47 @@ async fn every_kind_cut_short_is_invalid_data() {
 }
 
 /// Replaces the one place where these numbers stand side by side.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_without_a_byte_are_empty_only_if_they_hold_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    for (name, refused) in
+        [("a.parquet", true), ("a.arrow", true), ("a.csv", false), ("a.json", false)]
+    {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        let found = session.sql(&format!("SELECT * FROM '{}'", path.display())).await;
+        match found {
+            Ok(found) => {
+                assert!(!refused, "{name} was read");
+                let rows = found.collect().await.unwrap();
+                assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 0);
+            }
+            Err(error) => {
+                assert!(refused, "{name}: {error}");
+                assert_eq!(error.kind(), ErrorKind::DataInvalid, "{error}");
+                assert!(error.to_string().contains(name), "{error}");
+            }
+        }
+    }
+}
+
+/// DataFusion shares long files out to threads, which one array is not made for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_json_file_of_one_array_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    let objects: Vec<String> =
+        (0..400_000).map(|number| format!("{{\"number\":{number}}}")).collect();
+    std::fs::write(&path, format!("[{}]", objects.join(",\n"))).unwrap();
+    let options = SessionOptions { threads: Some(3), ..SessionOptions::default() };
+    let session = almagest::session(&options).unwrap();
+    let sql = format!("SELECT sum(number) FROM '{}'", path.display());
+    let rows = session.sql(&sql).await.unwrap().collect().await.unwrap();
+    let sum = arrow::util::display::array_value_to_string(rows[0].column(0), 0).unwrap();
+    assert_eq!(sum, "79999800000");
+}
+
 fn patch(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     let places: Vec<usize> =
         (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();

@@ -89,6 +89,9 @@ pub fn numbers(value: &ScalarValue, what: &str) -> Result<Numbers> {
     let Some(items) = list_items(value, what)? else {
         return Err(Error::plan(format!("{what} must be a list, not NULL")));
     };
+    if items.is_empty() {
+        return Ok(Numbers::Floats(vec![]));
+    }
     if items.null_count() > 0 || items.data_type().is_null() {
         return Err(Error::plan(format!("{what} must hold no NULL")));
     }

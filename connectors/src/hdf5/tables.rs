@@ -192,8 +192,9 @@ impl OpenFile {
                 let listing =
                     shown(&main.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
                 Err(Error::plan(format!(
-                    "the file holds several arrays; name one with OPTIONS ('dataset' '…'), or the \
-                     group of some that share a shape; it holds {listing}"
+                    "the file holds several arrays; name one, or the group of some that share a shape, \
+                     with FROM read_hdf5('file', dataset => '…') or OPTIONS ('dataset' '…'); it \
+                     holds {listing}"
                 )))
             }
         }

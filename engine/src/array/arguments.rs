@@ -128,7 +128,10 @@ impl Arguments {
     /// An error about an argument.
     pub fn wrong(&self, name: &str, expected: &str) -> Error {
         let seen = match self.get(name) {
-            Ok(Some(value)) => value.to_string(),
+            Ok(Some(value)) => match value.try_as_str().flatten() {
+                Some(text) => format!("'{text}'"),
+                None => value.to_string(),
+            },
             _ => "nothing".into(),
         };
         Error::plan(format!("{}: {name} must be {expected}, not {seen}", self.function))

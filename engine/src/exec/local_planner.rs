@@ -20,6 +20,7 @@ use super::ComputeThreads;
 use crate::Error;
 use crate::config::{AlmagestOptions, Scheduler};
 use crate::files::naming_files;
+use crate::write::guarding_sinks;
 
 /// DataFusion's planner, which obeys `almagest.scheduler` as far as one process can.
 #[derive(Debug)]
@@ -32,14 +33,13 @@ impl QueryPlanner for LocalPlanner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let planner = DefaultPhysicalPlanner::default();
         match AlmagestOptions::of(session.config_options()).scheduler {
-            Scheduler::Threads => naming_files(planner.create_physical_plan(plan, session).await?),
+            Scheduler::Threads => planned(plan, session).await,
             Scheduler::Sync => {
                 let state = session.as_any().downcast_ref::<SessionState>();
                 let mut state = state.ok_or_else(|| Error::bug("an unknown session"))?.clone();
                 state.config_mut().options_mut().execution.target_partitions = 1;
-                let plan = naming_files(planner.create_physical_plan(plan, &state).await?)?;
+                let plan = planned(plan, &state).await?;
                 Ok(Arc::new(OneThreadExec { plan }))
             }
             elsewhere @ (Scheduler::Processes | Scheduler::Cluster) => {
@@ -51,6 +51,13 @@ impl QueryPlanner for LocalPlanner {
             }
         }
     }
+}
+
+/// The physical plan of a statement.
+async fn planned(plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let planner = DefaultPhysicalPlanner::default();
+    let physical = naming_files(planner.create_physical_plan(plan, session).await?)?;
+    guarding_sinks(physical, plan)
 }
 
 /// Runs a plan with one thread for computing.

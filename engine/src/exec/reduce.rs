@@ -161,26 +161,19 @@ impl BoxStates {
         mask: Option<&BooleanBuffer>,
     ) -> DfResult<()> {
         let walk = self.grid.walk(slab);
-        // Several states may share an argument or a filter: evaluate each once.
-        let mut evaluated: Vec<(&Arc<dyn PhysicalExpr>, ArrayRef)> = vec![];
-        for expr in reduction.expressions() {
-            if !evaluated.iter().any(|(seen, _)| *seen == expr) {
-                evaluated.push((expr, expr.evaluate(rows)?.into_array(rows.num_rows())?));
-            }
-        }
-        let value_of = |expr: &Arc<dyn PhysicalExpr>| {
-            evaluated.iter().find(|(seen, _)| *seen == expr).map(|(_, values)| values)
-        };
+        let mut values = Evaluated { rows, found: vec![] };
         for (state, accumulator) in reduction.states.iter().zip(&mut self.accumulators) {
-            let own = state.filter.as_ref().and_then(value_of).map(true_rows);
-            let own = own.transpose()?;
+            let own = state.filter.as_ref().map(|filter| values.of(filter, mask)).transpose()?;
+            let own = own.as_ref().map(true_rows).transpose()?;
             let mask = match (mask, own) {
                 (Some(mask), Some(own)) => Some(mask & &own),
                 (None, own) => own,
                 (mask, None) => mask.cloned(),
             };
-            let values = state.argument.as_ref().and_then(value_of);
-            accumulator.add(values, &walk, mask.as_ref())?;
+            let argument = state.argument.as_ref();
+            let argument =
+                argument.map(|argument| values.of(argument, mask.as_ref())).transpose()?;
+            accumulator.add(argument.as_ref(), &walk, mask.as_ref())?;
         }
         if let Some(present) = &mut self.present {
             present.add(None, &walk, mask)?;
@@ -210,6 +203,38 @@ impl BoxStates {
             .map(|count| Some(*count > 0))
             .collect();
         Ok(filter_record_batch(&states, &present)?)
+    }
+}
+
+/// The values of expressions over a slab. Several states may share one: each is evaluated once.
+struct Evaluated<'a> {
+    rows: &'a RecordBatch,
+    found: Vec<(&'a Arc<dyn PhysicalExpr>, ArrayRef)>,
+}
+
+impl<'a> Evaluated<'a> {
+    /// The values where `mask` is set. An expression that fails on the slab, as a quotient does by
+    /// zero, is evaluated anew on these rows alone: to select them costs more than most expressions.
+    fn of(
+        &mut self,
+        expr: &'a Arc<dyn PhysicalExpr>,
+        mask: Option<&BooleanBuffer>,
+    ) -> DfResult<ArrayRef> {
+        if let Some((_, values)) = self.found.iter().find(|(seen, _)| *seen == expr) {
+            return Ok(Arc::clone(values));
+        }
+        let count = self.rows.num_rows();
+        match (expr.evaluate(self.rows).and_then(|values| values.into_array(count)), mask) {
+            (Ok(values), _) => {
+                self.found.push((expr, Arc::clone(&values)));
+                Ok(values)
+            }
+            (Err(error), None) => Err(error),
+            (Err(_), Some(mask)) => {
+                let selection = BooleanArray::new(mask.clone(), None);
+                expr.evaluate_selection(self.rows, &selection)?.into_array(count)
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
 use crate::Error;
@@ -98,6 +98,14 @@ impl FileSource for Naming {
     }
 }
 
+/// Whether DataFusion refuses to read a part of a file.
+fn is_read_whole(error: &DataFusionError) -> bool {
+    matches!(
+        error.find_root(),
+        DataFusionError::NotImplemented(message) if message.contains("range-based file scanning")
+    )
+}
+
 struct NamingOpener {
     opener: Arc<dyn FileOpener>,
     store: ObjectStoreUrl,
@@ -123,7 +131,16 @@ impl FileOpener for NamingOpener {
                 None => error,
             })
         };
-        let opened = self.opener.open(file).map_err(&named)?;
+        let opened = match (self.opener.open(file.clone()), &file.range) {
+            // A file that holds one JSON array is read whole, though DataFusion shares it out: by who
+            // has its beginning.
+            (Err(error), Some(range)) if is_read_whole(&error) => match range.start {
+                0 => self.opener.open(PartitionedFile { range: None, ..file }),
+                _ => Ok(async { Ok(stream::empty().boxed()) }.boxed()),
+            },
+            (opened, _) => opened,
+        };
+        let opened = opened.map_err(&named)?;
         Ok(async move {
             let rows = opened.await.map_err(&named)?;
             Ok(rows.map_err(named).boxed())

@@ -193,6 +193,7 @@ impl Chosen {
         if self.kind.name == "json"
             && self.compression.is_none()
             && let (Some(location), Some(file)) = (locations.first(), first_file(found))
+            && file.size > 0
             && holds_one_array(state, location, file).await?
         {
             default(NEWLINE_DELIMITED, "false");

@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::execution::session_state::SessionState;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore};
@@ -38,7 +39,19 @@ pub async fn infer(
     for (location, files) in found {
         let store = state.runtime_env().object_store(&location.url)?;
         let mut reads = vec![];
-        for file in files.iter().filter(|file| file.size > 0) {
+        for file in *files {
+            if file.size == 0 {
+                // DataFusion passes over files without bytes: right for lines, of which there are none
+                if format.is::<ParquetFormat>() || format.is::<ArrowFormat>() {
+                    let kind = format.get_ext();
+                    let error = Error::data_invalid(format!(
+                        "the file has no bytes, and a {kind} file has some even if it has no rows; \
+                         write it anew, or move it away"
+                    ));
+                    return Err(error.with("file", location.name_of(file)));
+                }
+                continue;
+            }
             reads.push(read_schema(state, format, &store, file, location.name_of(file)).boxed());
         }
         let mut schemas = stream::iter(reads).buffered(concurrency);

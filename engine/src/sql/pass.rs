@@ -75,7 +75,13 @@ impl<'a> Pass<'a> {
     }
 
     fn table(&mut self, table: &mut TableFactor) -> Result<()> {
-        let TableFactor::Table { name, alias, args, .. } = table else { return Ok(()) };
+        let TableFactor::Table { name, alias, args, sample, .. } = table else { return Ok(()) };
+        if sample.is_some() {
+            // DataFusion would read it and take all rows
+            return Err(Error::unsupported(
+                "TABLESAMPLE is not supported; WHERE random() < 0.01 takes about one row of a hundred",
+            ));
+        }
         let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return Ok(()) };
         let ident = ident.clone();
         let (path, qualifier) = match args {

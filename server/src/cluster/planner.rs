@@ -12,7 +12,7 @@ use almagest_engine::catalog::PlannedTable;
 use almagest_engine::exec::LocalPlanner;
 use almagest_engine::files::keep_globs;
 use almagest_engine::rewrite::refuse_calls;
-use almagest_engine::write::{CommitExec, Target, WriteParts};
+use almagest_engine::write::{CommitExec, Target, WriteParts, guarding_sinks};
 use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, SessionOptions};
 use async_trait::async_trait;
 use ballista_core::planner::scans_only_information_schema;
@@ -224,7 +224,7 @@ impl QueryPlanner for ClusterPlanner {
         }
         let here = DefaultPhysicalPlanner::default();
         if !reads_tables(plan)? || scans_only_information_schema(plan)? {
-            return here.create_physical_plan(plan, session).await;
+            return guarding_sinks(here.create_physical_plan(plan, session).await?, plan);
         }
         let there = There { scheduler: self.scheduler(session).await?, session };
         if let LogicalPlan::Analyze(analyze) = plan
@@ -235,7 +235,7 @@ impl QueryPlanner for ClusterPlanner {
             return Ok(Arc::new(AnalyzeQuery::new(query, schema)));
         }
         match self.writing_here(plan, &there)? {
-            Some(plan) => here.create_physical_plan(&plan, session).await,
+            Some(plan) => guarding_sinks(here.create_physical_plan(&plan, session).await?, &plan),
             None => Ok(self.query(plan, &there)?),
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use almagest_engine::Error;
-use almagest_engine::exec::{HeadroomPool, with_settings};
+use almagest_engine::exec::with_settings;
 use almagest_engine::files::naming_files;
 use almagest_engine::session::fit_sorts;
 use async_trait::async_trait;
@@ -122,9 +122,7 @@ impl QueryStageExecutor for Limited {
             None => context,
             Some(bytes) => {
                 let settings = fit_sorts(context.session_config().clone(), bytes);
-                let mut runtime = context.runtime_env().as_ref().clone();
-                runtime.memory_pool = Arc::new(HeadroomPool::new(bytes));
-                Arc::new(with_settings(&context, settings).with_runtime(Arc::new(runtime)))
+                Arc::new(with_settings(&context, settings))
             }
         };
         tokio::select! {

@@ -158,7 +158,9 @@ fn by_words(error: &Error, sql: &str, names: &Names) -> Finding {
     if let Some(call) = between(message, "given name and argument types '", "'") {
         return wrong_arguments(call, message, sql);
     }
-    if let Some(name) = between(message, "Unable to find factory for ", "") {
+    let format = between(message, "Unable to find factory for ", "")
+        .or_else(|| between(message, "no registered file format with ext ", ""));
+    if let Some(name) = format {
         return missing_format(name, sql, names);
     }
     let setting = between(message, "Config value \"", "\" not found")
@@ -214,7 +216,7 @@ fn missing_format(name: &str, sql: &str, names: &Names) -> Finding {
 /// A function that exists, called with what it does not take.
 fn wrong_arguments(call: &str, message: &str, sql: &str) -> Finding {
     let (name, arguments) = call.split_once('(').unwrap_or((call, ""));
-    let arguments = arguments.trim_end_matches(')');
+    let arguments = arguments.strip_suffix(')').unwrap_or(arguments);
     let arguments = if arguments.is_empty() { "no arguments" } else { arguments };
     let mut helps = vec![];
     if let Some((_, candidates)) = message.split_once("Candidate functions:") {
@@ -258,6 +260,14 @@ fn missing_file(name: &str, place: Option<Place>, names: &Names) -> Finding {
                 "CREATE EXTERNAL TABLE name STORED AS {} LOCATION '{name}'",
                 known.join("|")
             )],
+        };
+    }
+    let unqualified = name.strip_prefix("datafusion.").unwrap_or(name);
+    if std::path::Path::new(unqualified).exists() {
+        return Finding {
+            message: format!("not found: table '{unqualified}'"),
+            place,
+            helps: vec![format!("a file's name stands in single quotes: FROM '{unqualified}'")],
         };
     }
     let mut helps = file_helps(name);
