@@ -442,20 +442,22 @@ impl Reader {
             let held = reader.memory.new_empty();
             held.try_grow(reader.scan.working_bytes(&region))?;
             let timer = reader.meters.baseline.elapsed_compute().timer();
-            let mut open = reader.lanes[lane].lock();
-            let OpenStates { states, memory } = &mut *open;
+            let mut states = reader.lanes[lane].lock().states.take();
             let (scan, rows_max) = (&reader.scan, reader.batch_rows);
             let mut batches =
-                scan.read_box(&region, fetched, &passing, rows_max, &context, states)?;
+                scan.read_box(&region, fetched, &passing, rows_max, &context, &mut states)?;
             timer.done();
             let rows = batches.iter().map(RecordBatch::num_rows).sum();
             reader.meters.add(&context.counters, rows);
             drop(context);
             let bytes = states.as_ref().map_or(0, BoxStates::bytes);
-            if memory.try_resize(bytes).is_err() {
-                memory.free();
+            let mut open = reader.lanes[lane].lock();
+            if open.memory.try_resize(bytes).is_err() {
+                open.memory.free();
                 batches.extend(states.take().map(|states| reader.finish(states)).transpose()?);
             }
+            open.states = states;
+            drop(open);
             match reader.scan.output {
                 Output::States(..) => drop(held.free()),
                 Output::Rows(_) => held.shrink(held.size() - held.size().min(rows_bytes(&batches))),

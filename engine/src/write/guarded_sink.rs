@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -280,8 +281,15 @@ fn check_writable(target: &Path) -> Result<(), Error> {
         return Ok(());
     };
     let probe = folder.join(format!(".almagest-{}-may-write", std::process::id()));
-    let made = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
-    made.and_then(|_| std::fs::remove_file(&probe)).map_err(|cause| {
-        Error::denied(format!("cannot write: {cause}")).with("target", target.display())
-    })
+    // not through a link that somebody left there
+    match OpenOptions::new().write(true).create_new(true).open(&probe) {
+        Ok(_) => drop(std::fs::remove_file(&probe)),
+        // another COPY of this process asks the same
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {}
+        Err(cause) => {
+            let error = Error::denied(format!("cannot write: {cause}"));
+            return Err(error.with("target", target.display()));
+        }
+    }
+    Ok(())
 }
