@@ -1,6 +1,7 @@
 """Drives the `almagest` command."""
 import csv
 import io
+import os
 import queue
 import re
 import subprocess
@@ -18,12 +19,13 @@ class Almagest:
         command = [binary, "--format", "csv", "--progress", "never", "--threads", "2", *options]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.lines = queue.Queue()  # emptied by a thread: an answer may be larger than the pipe
+        self.pieces = queue.Queue()  # filled by a thread: an answer may be larger than the pipe
         threading.Thread(target=self.drain, daemon=True).start()
 
     def drain(self):
-        for line in self.process.stdout:
-            self.lines.put(line.decode())
+        """Takes what comes as it is: finding its lines would take time from what is measured."""
+        while piece := os.read(self.process.stdout.fileno(), 1 << 20):
+            self.pieces.put(piece)
 
     def run(self, sql):
         """The rows and the seconds from sending the statement to its last byte."""
@@ -39,8 +41,10 @@ class Almagest:
         if found[1] == b"done":
             return [], seconds
         count = int(found[2] or 1)
-        lines = [self.lines.get(timeout=60) for _ in range(count + 1)]
-        return list(csv.reader(io.StringIO("".join(lines))))[1:], seconds
+        answer = b""
+        while answer.count(b"\n") < count + 1:
+            answer += self.pieces.get(timeout=60)
+        return list(csv.reader(io.StringIO(answer.decode())))[1:], seconds
 
     def end(self):
         """The peak of memory in bytes. (`ru_maxrss` would begin with this Python's own.)"""

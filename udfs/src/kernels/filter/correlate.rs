@@ -102,16 +102,26 @@ fn correlate_lines<T: Element>(
                 output,
                 #[inline(always)]
                 |first, row| {
-                    for (step, lanes) in row.chunks_mut(LANES).enumerate() {
-                        let sums = sum(&values[first + step * LANES..], stride);
-                        for (out, sum) in lanes.iter_mut().zip(sums) {
-                            *out = T::from_double(sum);
-                        }
+                    let (whole, rest) = row.as_chunks_mut::<LANES>();
+                    let mut at = first;
+                    for lanes in whole {
+                        store(lanes, sum(&values[at..], stride));
+                        at += LANES;
+                    }
+                    if !rest.is_empty() {
+                        store(rest, sum(&values[at..], stride));
                     }
                 },
             );
         },
     );
+}
+
+#[inline(always)]
+fn store<T: Element>(lanes: &mut [T], sums: [f64; LANES]) {
+    for (out, sum) in lanes.iter_mut().zip(sums) {
+        *out = T::from_double(sum);
+    }
 }
 
 /// The elements of [`LANES`] windows at one place of the window.
@@ -210,12 +220,14 @@ pub fn correlate_nd<T: Element>(
                 &mut output,
                 #[inline(always)]
                 |start, row| {
-                    for (step, lanes) in row.chunks_mut(LANES).enumerate() {
-                        let sums =
-                            sum_offsets(&doubles[start + step * LANES..], &offsets, &weights);
-                        for (out, sum) in lanes.iter_mut().zip(sums) {
-                            *out = T::from_double(sum);
-                        }
+                    let (whole, rest) = row.as_chunks_mut::<LANES>();
+                    let mut at = start;
+                    for lanes in whole {
+                        store(lanes, sum_offsets(&doubles[at..], &offsets, &weights));
+                        at += LANES;
+                    }
+                    if !rest.is_empty() {
+                        store(rest, sum_offsets(&doubles[at..], &offsets, &weights));
                     }
                 },
             );

@@ -1,13 +1,17 @@
 //! Cuts an array into strips along one axis, and combines windows by doubling.
 //!
-//! In: an array and an axis. Out: strips: all elements along the axis for a few neighbouring
-//! places of the later axes, converted and copied together, small enough for the cache. In a strip
+//! In: an array and an axis. Out: strips: some windows along the axis for a few neighbouring places
+//! of the later axes, their elements converted and copied together, small enough for the cache. In a strip
 //! the next element along the axis is always `stride` further, so one loop serves every axis.
 
 use super::{windows_count, windows_shape};
 
-/// How many bytes of neighbouring lines a strip holds, if there are so many.
-const STRIP_BYTES: usize = 256;
+/// How many bytes of neighbouring lines a strip holds, if there are so many: enough to be fetched
+/// ahead.
+const LINES_BYTES: usize = 1024;
+
+/// How many bytes a strip holds, unless its windows are longer: a near cache has room for them.
+const STRIP_BYTES: usize = 32 * 1024;
 
 /// An array seen along one axis: `outer` slabs of `length` rows of `inner` elements.
 #[derive(Clone, Copy)]
@@ -67,27 +71,35 @@ pub(super) fn for_each_strip<T: Copy, S: Copy>(
     if windows == 0 || inner == 0 {
         return;
     }
-    let lines_max = (STRIP_BYTES / size_of::<S>()).max(1);
+    let lines_max = (LINES_BYTES / size_of::<S>()).clamp(1, inner);
+    // At least as many windows as elements that the next strip converts again.
+    let rows_max = (STRIP_BYTES / size_of::<S>() / lines_max).max(2 * size);
+    let windows_max = rows_max - (size - 1);
     let mut values = Vec::new();
     for slab in 0..outer {
-        let rows = &input[slab * length * inner..(slab + 1) * length * inner];
+        let slab_rows = &input[slab * length * inner..(slab + 1) * length * inner];
         for first in (0..inner).step_by(lines_max) {
             let lines = lines_max.min(inner - first);
-            values.clear();
-            if lines == inner {
-                values.extend(rows.iter().map(|value| convert(*value)));
-            } else {
-                for row in rows.chunks_exact(inner) {
-                    values.extend(row[first..first + lines].iter().map(|value| convert(*value)));
+            for top in (0..windows).step_by(windows_max) {
+                let windows_here = windows_max.min(windows - top);
+                let rows = &slab_rows[top * inner..(top + windows_here + size - 1) * inner];
+                values.clear();
+                if lines == inner {
+                    values.extend(rows.iter().map(|value| convert(*value)));
+                } else {
+                    for row in rows.chunks_exact(inner) {
+                        let row = &row[first..first + lines];
+                        values.extend(row.iter().map(|value| convert(*value)));
+                    }
                 }
+                visit(Strip {
+                    values: &mut values,
+                    stride: lines,
+                    windows: windows_here,
+                    start: (slab * windows + top) * inner + first,
+                    pitch: inner,
+                });
             }
-            visit(Strip {
-                values: &mut values,
-                stride: lines,
-                windows,
-                start: slab * windows * inner + first,
-                pitch: inner,
-            });
         }
     }
 }
@@ -220,12 +232,18 @@ mod tests {
     #[test]
     fn every_element_of_a_window_is_combined_once_and_in_order() {
         for size in 1..=9 {
-            for (shape, axis) in
-                [(vec![9], 0), (vec![9, 70], 0), (vec![3, 9], 1), (vec![2, 9, 65], 1)]
-            {
-                let step = Axis::of(&shape, axis).inner;
+            // The last has more rows than a strip, whose lines are fewer than the array's.
+            for (shape, axis) in [
+                (vec![9], 0),
+                (vec![9, 70], 0),
+                (vec![3, 9], 1),
+                (vec![2, 9, 65], 1),
+                (vec![2, 90, 65], 1),
+            ] {
+                let Axis { length, inner: step, .. } = Axis::of(&shape, axis);
                 let found = windows(&shape, axis, size);
-                assert_eq!(found.len(), shape.iter().product::<usize>() / 9 * (10 - size));
+                let lines = shape.iter().product::<usize>() / length;
+                assert_eq!(found.len(), lines * (length + 1 - size));
                 for (first, last, count) in found {
                     assert_eq!((last, count), (first + (size - 1) * step, size));
                 }
