@@ -87,6 +87,14 @@ class Bench:
         self.engine.run(sql)
         return statistics.median(self.engine.run(sql)[1] for _ in range(self.repeats))
 
+    def ratio(self, sql, base):
+        """The time of a statement over that of another, the medians of 21 runs in turn."""
+        seconds = {sql: [], base: []}
+        for _ in range(21 + 1):
+            for statement, all_ in seconds.items():
+                all_.append(self.engine.run(statement)[1])
+        return statistics.median(seconds[sql][1:]) / statistics.median(seconds[base][1:])
+
     def fact(self, name, value, wanted, met):
         self.rows.append((name, value, "", "", "", "", wanted, "yes" if met else "**no**"))
         print("  " + " | ".join(self.rows[-1]), flush=True)
