@@ -27,7 +27,7 @@ pub use arguments::{Arguments, Nested};
 pub use block::{Block, copy_box};
 pub use boundary::Boundary;
 pub use chunk_cache::ChunkCache;
-pub use concat::concat;
+pub use concat::{concat, is_countable};
 pub use context::ReadContext;
 pub use crop::crop;
 pub use definition::{ArrayDefinition, LAMBDA};

@@ -26,7 +26,7 @@ pub fn concat(axis: usize, inputs: Vec<Arc<dyn ArraySource>>) -> Result<Arc<dyn 
             first.shape.len()
         )));
     }
-    let mut starts = vec![0];
+    let mut starts = vec![0_u64];
     for meta in &metas {
         let mut axes = meta.shape.iter().zip(&first.shape).enumerate();
         let fit = axes.all(|(at, (one, other))| at == axis || one == other);
@@ -36,17 +36,29 @@ pub fn concat(axis: usize, inputs: Vec<Arc<dyn ArraySource>>) -> Result<Arc<dyn 
                 first.dims[axis], first.shape, meta.shape
             )));
         }
-        starts.push(starts[starts.len() - 1] + meta.shape[axis]);
+        starts.push(starts[starts.len() - 1].saturating_add(meta.shape[axis]));
     }
     let types: Vec<&DataType> = metas.iter().map(|meta| &meta.data_type).collect();
     let data_type = promoted_type(&types)?;
     let nullable = metas.iter().any(|meta| meta.nullable);
     let mut meta = ArrayMeta { data_type, nullable, ..(*first).clone() };
     meta.shape[axis] = starts[starts.len() - 1];
+    if !is_countable(&meta.shape) {
+        return Err(Error::plan(format!(
+            "arrays of {:?} together have 2^63 elements or more; an array has fewer",
+            meta.shape
+        )));
+    }
     if inputs.len() == 1 {
         return inputs.into_iter().next().ok_or_else(|| Error::bug("an input is missing"));
     }
     Ok(Arc::new(Concat { axis, inputs, starts, meta }))
+}
+
+/// Whether an array of this shape has fewer than 2^63 elements, also with lengths of 1 for those of 0.
+pub fn is_countable(shape: &[u64]) -> bool {
+    let elements = shape.iter().try_fold(1_u64, |all, length| all.checked_mul((*length).max(1)));
+    elements.is_some_and(|elements| i64::try_from(elements).is_ok())
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! A function says what it needs of its inputs for a region of its output ([`ArrayFunction::
 //! footprint`]) and computes that region from it. Nothing else is known of it: any slice of any
 //! chain of functions is pushed to the stored arrays by asking each for its footprint, and nothing
-//! whole is ever built. Not here: SQL's names and arguments ([`super::call`]).
+//! whole is ever built. Not here: SQL's names and arguments ([`super::Arguments`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -150,7 +150,11 @@ impl ArraySource for Derived {
     fn working_bytes(&self, region: &Region) -> u64 {
         let width = self.meta.data_type.primitive_width().unwrap_or(16) as u64;
         let inputs = self.placed(region).flatten().map(|(input, placed)| {
-            placed.regions().iter().map(|part| input.working_bytes(part)).sum::<u64>()
+            let regions = placed.regions();
+            let inside: u64 = regions.iter().map(Region::element_count).sum();
+            let width = input.meta().data_type.primitive_width().unwrap_or(16) as u64;
+            let beyond = placed.element_count().saturating_sub(inside) * width;
+            beyond + regions.iter().map(|part| input.working_bytes(part)).sum::<u64>()
         });
         region.element_count() * width + inputs.sum::<u64>()
     }

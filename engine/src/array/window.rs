@@ -123,6 +123,11 @@ impl PlacedAxis {
 }
 
 impl Placed {
+    /// How many elements the window has, those beyond the array's ends too.
+    pub fn element_count(&self) -> u64 {
+        self.axes.iter().fold(1, |all, axis| all.saturating_mul(axis.length as u64))
+    }
+
     /// The regions to read, in the order in which [`Placed::gather`] takes their blocks.
     pub fn regions(&self) -> Vec<Region> {
         let counts: Vec<u64> = self.axes.iter().map(|axis| axis.spans.len() as u64).collect();

@@ -21,7 +21,8 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 
-use super::reduce::{GroupGrid, GroupKey, StateKind, accumulator, is_reducible, true_rows};
+use super::reduce::true_rows;
+use super::reduce::{GroupGrid, GroupKey, StateKind, accumulator, evaluate_where, is_reducible};
 use crate::array::{
     ArrayFunction, ArrayMeta, ArraySource, Derived, Operand, Operands, Region, Window,
 };
@@ -109,12 +110,12 @@ impl BlockAggregate {
         if let (Some(quick), [argument]) = (Quick::of(&self.aggregate), arguments.as_slice()) {
             let bare = uncast(argument, self.operands.schema());
             if is_reducible(&bare.data_type(self.operands.schema())?) {
-                let values = bare.evaluate(&rows)?.into_array(rows.num_rows())?;
+                let values = evaluate_where(&bare, &rows, mask.as_ref())?;
                 return quick.values(grid, blocks, &values, mask.as_ref());
             }
         }
         let values =
-            arguments.iter().map(|argument| argument.evaluate(&rows)?.into_array(rows.num_rows()));
+            arguments.iter().map(|argument| evaluate_where(argument, &rows, mask.as_ref()));
         let values = values.collect::<DfResult<Vec<_>>>()?;
         let mut accumulator = self.groups_accumulator()?;
         let groups = group_of_each(grid, blocks);

@@ -19,7 +19,7 @@ use datafusion::physical_expr::expressions::Column;
 
 use super::arithmetic::in_blocks;
 use super::array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
-use super::reduce::{BoxStates, Reduction, true_rows};
+use super::reduce::{BoxStates, Reduction, evaluate_where, true_rows};
 use super::uniform::{Uniform, what_is_read};
 use crate::array::{ArraySource, Fetched, ReadContext, Region, dimension_values};
 use crate::{Error, Result};
@@ -48,7 +48,7 @@ impl ArrayScan {
         let mut bits = BooleanBufferBuilder::new(region.element_count() as usize);
         for slab in region.slabs(SLAB_ELEMENTS) {
             let rows = self.rows(&predicate.inputs, &slab, &[])?;
-            bits.append_buffer(&evaluate(predicate, &rows)?);
+            bits.append_buffer(&evaluate(predicate, &rows, None)?);
         }
         let bits = bits.finish();
         Ok(match bits.count_set_bits() {
@@ -177,7 +177,7 @@ impl ArrayScan {
         let mut mask = by_dimensions;
         if let Some(predicate) = work.filter {
             let rows = self.rows(&predicate.inputs, slab, parts)?;
-            let passed = evaluate(predicate, &rows)?;
+            let passed = evaluate(predicate, &rows, mask.as_ref())?;
             mask = Some(match mask {
                 Some(mask) => &mask & &passed,
                 None => passed,
@@ -272,9 +272,13 @@ enum Sink<'a> {
     States(BoxStates, &'a Reduction<Arc<dyn PhysicalExpr>>, &'a Inputs),
 }
 
-fn evaluate(predicate: &Predicate, rows: &RecordBatch) -> DfResult<BooleanBuffer> {
-    let values = predicate.expr.evaluate(rows)?.into_array(rows.num_rows())?;
-    Ok(true_rows(&values)?)
+/// Which rows pass, of those where `mask` is set.
+fn evaluate(
+    predicate: &Predicate,
+    rows: &RecordBatch,
+    mask: Option<&BooleanBuffer>,
+) -> DfResult<BooleanBuffer> {
+    Ok(true_rows(&evaluate_where(&predicate.expr, rows, mask)?)?)
 }
 
 fn part(parts: &[Option<ArrayRef>], index: usize) -> Result<&ArrayRef> {

@@ -16,7 +16,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBat
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::error::Result as DfResult;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::physical_expr::PhysicalExpr;
 
 pub use accumulators::{Accumulator, StateKind, accumulator, is_reducible};
@@ -223,19 +223,42 @@ impl<'a> Evaluated<'a> {
         if let Some((_, values)) = self.found.iter().find(|(seen, _)| *seen == expr) {
             return Ok(Arc::clone(values));
         }
-        let count = self.rows.num_rows();
-        match (expr.evaluate(self.rows).and_then(|values| values.into_array(count)), mask) {
-            (Ok(values), _) => {
+        match on_all(expr, self.rows) {
+            Ok(values) => {
                 self.found.push((expr, Arc::clone(&values)));
                 Ok(values)
             }
-            (Err(error), None) => Err(error),
-            (Err(_), Some(mask)) => {
-                let selection = BooleanArray::new(mask.clone(), None);
-                expr.evaluate_selection(self.rows, &selection)?.into_array(count)
-            }
+            Err(error) => on_selected(expr, self.rows, mask, error),
         }
     }
+}
+
+/// The values of an expression on the rows where `mask` is set; on the others they are nothing to
+/// go by. What fails on those alone does not fail.
+///
+/// # Errors
+/// Those of the expression.
+pub fn evaluate_where(
+    expr: &Arc<dyn PhysicalExpr>,
+    rows: &RecordBatch,
+    mask: Option<&BooleanBuffer>,
+) -> DfResult<ArrayRef> {
+    on_all(expr, rows).or_else(|error| on_selected(expr, rows, mask, error))
+}
+
+fn on_all(expr: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> DfResult<ArrayRef> {
+    expr.evaluate(rows)?.into_array(rows.num_rows())
+}
+
+fn on_selected(
+    expr: &Arc<dyn PhysicalExpr>,
+    rows: &RecordBatch,
+    mask: Option<&BooleanBuffer>,
+    error: DataFusionError,
+) -> DfResult<ArrayRef> {
+    let Some(mask) = mask else { return Err(error) };
+    let selection = BooleanArray::new(mask.clone(), None);
+    expr.evaluate_selection(rows, &selection)?.into_array(rows.num_rows())
 }
 
 /// Which rows of a predicate's value are true; NULL is not.

@@ -85,7 +85,8 @@ fn reduced(aggregate: &Aggregate) -> DfResult<Option<LogicalPlan>> {
         }
     }
     let reduction = Reduction { keys, states: plan.states };
-    let reads = reduction.states.iter().any(|state| state.argument.is_some());
+    let reads =
+        reduction.states.iter().any(|state| state.argument.is_some() || state.filter.is_some());
     if !reads && groups == 0 && table.only_cut_a_box(&source.filters) {
         return Ok(None); // statistics answer it
     }

@@ -110,6 +110,8 @@ async fn commit(
         folders.extend(batch.column(0).as_string::<i32>().iter().flatten().map(String::from));
         count += batch.column(1).as_primitive::<UInt64Type>().iter().flatten().sum::<u64>();
     }
-    unfinished.finish(&folders).await?;
+    // A query that is cancelled now has all its rows in the folder, not those of some files.
+    let moved = tokio::spawn(async move { unfinished.finish(&folders).await });
+    moved.await.map_err(|cause| Error::bug("moving files ended early").caused_by(cause))??;
     Ok(RecordBatch::try_new(schema, vec![Arc::new(UInt64Array::from(vec![count]))])?)
 }

@@ -34,7 +34,7 @@ pub static UNIFORM_FILTER: Filter = Filter {
 
 fn build(value: Arc<dyn ArraySource>, arguments: &Arguments) -> Result<Arc<dyn ArraySource>> {
     let reach = windows::of_size(&value, arguments)?;
-    filtered(value, arguments, 1.0, |value, beyond| {
+    filtered(value, arguments, Some(1.0), |value, beyond| {
         along_axes(value, &windows::beyond(&reach, beyond), Taken::Mean)
     })
 }

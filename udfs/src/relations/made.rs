@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use almagest_engine::array::{
-    Arguments, ArrayFunction, ArrayMeta, Derived, Region, Window, default_dim,
+    Arguments, ArrayFunction, ArrayMeta, Derived, Region, Window, default_dim, is_countable,
 };
 use almagest_engine::catalog::ArrayTable;
 use almagest_engine::{Error, Result};
@@ -42,10 +42,7 @@ pub fn made(
     data_type: DataType,
     values: Arc<dyn Values>,
 ) -> Result<ArrayTable> {
-    // Also where an axis of length 0 leaves none.
-    let mut lengths = shape.iter().map(|length| (*length).max(1));
-    let elements = lengths.try_fold(1_u64, u64::checked_mul);
-    if elements.is_none_or(|elements| i64::try_from(elements).is_err()) {
+    if !is_countable(&shape) {
         return Err(arguments.wrong("shape", "that of an array of fewer than 2^63 elements"));
     }
     let dims = (0..shape.len()).map(|axis| default_dim(axis, shape.len()));

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use almagest_engine::Result;
 use almagest_engine::array::{Arguments, ArraySource, Nested};
 
-use super::linear::filtered;
+use super::linear::{filtered, total_of};
 use super::window_stage::{Kernel, Reach, WindowStage};
 use super::windows;
-use crate::kernels::filter::correlate::correlate_nd;
+use crate::kernels::filter::correlate::{correlate_nd, is_read};
 use crate::kernels::filter::element::Element;
+use crate::kernels::filter::rank::rank_nd;
 
 /// The array correlated with `weights`, turned round for a convolution.
 ///
@@ -44,7 +45,7 @@ pub fn correlated_nd(
         };
         reach.push(Reach::of_size(*axis, size, origin, boundaries[place]));
     }
-    let total = values.iter().sum();
+    let total = total_of(&values);
     filtered(value, arguments, total, |value, beyond| {
         let kernel = Correlate { weights: values.clone(), window: window.clone() };
         WindowStage::over(value, windows::beyond(&reach, beyond), kernel)
@@ -67,9 +68,18 @@ impl Kernel for Correlate {
     fn run<T: Element>(
         &self,
         values: &[T],
-        _: Option<&[bool]>,
+        valid: Option<&[bool]>,
         shape: &[usize],
     ) -> (Vec<T>, Option<Vec<bool>>) {
-        (correlate_nd(values, shape, &self.weights, &self.window), None)
+        let valid = valid.map(|valid| {
+            let valid: Vec<u8> = valid.iter().map(|valid| u8::from(*valid)).collect();
+            let mut read: Vec<bool> = self.weights.iter().map(|weight| is_read(*weight)).collect();
+            if !read.contains(&true) {
+                read.fill(true); // NULL goes through whatever the weights are
+            }
+            let least = rank_nd(&valid, shape, &self.window, Some(&read), 0);
+            least.into_iter().map(|valid| valid == 1).collect()
+        });
+        (correlate_nd(values, shape, &self.weights, &self.window), valid)
     }
 }

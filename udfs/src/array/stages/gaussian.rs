@@ -82,9 +82,11 @@ impl Gaussian {
         (0..count).map(move |axis| (0..count).map(|k| if k == axis { order } else { 0 }).collect())
     }
 
-    /// What all weights of the derivatives of these orders sum to.
-    pub fn total(&self, orders: &[i64]) -> f64 {
-        self.weights(orders).map(|(_, weights)| weights.iter().sum::<f64>()).product()
+    /// What all weights of the derivatives of these orders sum to: none if there is a derivative,
+    /// whose weights sum to nothing but for what is cut off.
+    pub fn total(&self, orders: &[i64]) -> Option<f64> {
+        let sums = self.weights(orders).map(|(_, weights)| weights.iter().sum::<f64>());
+        orders.iter().all(|order| *order == 0).then(|| sums.product())
     }
 
     /// The array filtered by the derivatives of these orders, one for each axis, where `beyond`

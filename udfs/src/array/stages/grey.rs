@@ -8,7 +8,7 @@ use almagest_engine::array::{Arguments, ArraySource, Boundary};
 
 use super::rank::{Rank, RankKernel};
 use super::uniform1d::{Taken, along_axes};
-use super::window_stage::{Kernel, Reach, WindowStage};
+use super::window_stage::{Kernel, Reach, WINDOW_ELEMENTS_MAX, WindowStage};
 use crate::kernels::filter::element::Element;
 use crate::kernels::filter::rank::rank_nd;
 use crate::kernels::filter::structured::extreme_structured;
@@ -41,6 +41,11 @@ impl Structure {
                 .size_per_axis("size", dimensions)?
                 .ok_or_else(|| arguments.wrong("size", "given, or footprint or structure"))?,
         };
+        let count = window.iter().fold(1, |all: usize, size| all.saturating_mul(*size));
+        if count > WINDOW_ELEMENTS_MAX {
+            let most = format!("at most {WINDOW_ELEMENTS_MAX} elements in all");
+            return Err(arguments.wrong("size", &most));
+        }
         let footprint: Option<Vec<bool>> =
             footprint.map(|given| given.values.iter().map(|place| *place != 0.0).collect());
         if footprint.as_ref().is_some_and(|places| !places.contains(&true)) {
@@ -131,20 +136,11 @@ impl Kernel for Heights {
     ) -> (Vec<T>, Option<Vec<bool>>) {
         let footprint = self.footprint.as_deref();
         let (window, heights) = (&self.window, &self.heights);
-        let Some(valid) = valid else {
-            let found =
-                extreme_structured(values, shape, window, footprint, heights, self.greatest);
-            return (found, None);
-        };
-        // a missing element is never the greatest, or never the least
-        let worst = if self.greatest { f64::NEG_INFINITY } else { f64::INFINITY };
-        let present = values.iter().zip(valid);
-        let doubles: Vec<f64> =
-            present.map(|(value, valid)| if *valid { value.to_double() } else { worst }).collect();
-        let found = extreme_structured(&doubles, shape, window, footprint, heights, self.greatest);
+        let found =
+            extreme_structured(values, valid, shape, window, footprint, heights, self.greatest);
+        let Some(valid) = valid else { return (found, None) };
         let valid: Vec<u8> = valid.iter().map(|valid| u8::from(*valid)).collect();
         let any = rank_nd(&valid, shape, window, footprint, usize::MAX);
-        let found = found.into_iter().map(T::from_double);
-        (found.collect(), Some(any.into_iter().map(|valid| valid == 1).collect()))
+        (found, Some(any.into_iter().map(|valid| valid == 1).collect()))
     }
 }

@@ -3,7 +3,8 @@
 //! In: an array and the chain of stages that filters it. Out: the filtered array. Where elements are
 //! missing, the weights of the others are scaled up to the sum of all, as astropy's convolution
 //! does: the filtered values, zeros for the missing, over the filtered ones and zeros that say which
-//! are there. A window without any element is NULL.
+//! are there. A window without any element is NULL. Weights that sum to nothing, as those of
+//! derivatives do, cannot be scaled: where one of their elements is missing, the window is NULL.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,22 +13,33 @@ use almagest_engine::array::{
     Arguments, ArrayFunction, ArrayMeta, ArraySource, Boundary, Derived, Region, Window,
 };
 use almagest_engine::{Error, Result};
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
+use arrow::compute::{cast, nullif};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 
 use super::convert::{computed_type, converted};
 
-/// The array that `chain`, whose weights sum to `total`, makes of `value`. The chain is also given
-/// what its boundaries become: a constant beyond the ends is there, and not missing, unless it is
-/// left out as NaN.
+/// Weights whose sum is at most this part of their magnitudes' cancel out.
+const CANCELLED: f64 = 1e-8;
+
+/// The sum of weights, or none if they cancel out: if it is 1e-8 of that of their magnitudes or less,
+/// the part of one at which astropy's `convolve` gives up too.
+pub fn total_of(weights: &[f64]) -> Option<f64> {
+    let total: f64 = weights.iter().sum();
+    let magnitude: f64 = weights.iter().map(|weight| weight.abs()).sum();
+    (total.abs() > CANCELLED * magnitude).then_some(total)
+}
+
+/// The array that `chain`, whose weights sum to `total`, if not to nothing, makes of `value`. The
+/// chain is also given what its boundaries become: a constant beyond the ends is there, and not
+/// missing, unless it is left out as NaN.
 ///
 /// # Errors
 /// `Plan` for arguments that do not fit.
 pub fn filtered(
     value: Arc<dyn ArraySource>,
     arguments: &Arguments,
-    total: f64,
+    total: Option<f64>,
     chain: impl Fn(Arc<dyn ArraySource>, &dyn Fn(Boundary) -> Boundary) -> Result<Arc<dyn ArraySource>>,
 ) -> Result<Arc<dyn ArraySource>> {
     let output = computed_type(&value.meta().data_type, arguments.keeps_type()?);
@@ -35,6 +47,14 @@ pub fn filtered(
     if !value.meta().nullable && !ignore_nan {
         return chain(converted(value, &output)?, &|boundary| boundary);
     }
+    let Some(total) = total else {
+        let value = if ignore_nan {
+            Derived::try_new(Arc::new(NanMissing), vec![converted(value, &output)?])?
+        } else {
+            converted(value, &output)?
+        };
+        return chain(value, &|boundary| boundary);
+    };
     let part = |present: bool| {
         let split = Split { present, ignore_nan };
         let split = Derived::try_new(Arc::new(split), vec![Arc::clone(&value)])?;
@@ -46,6 +66,41 @@ pub fn filtered(
         })
     };
     Derived::try_new(Arc::new(Ratio { total, output }), vec![part(false)?, part(true)?])
+}
+
+/// The elements, NULL for NaN.
+#[derive(Debug)]
+struct NanMissing;
+
+impl fmt::Display for NanMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NULL for NaN")
+    }
+}
+
+impl ArrayFunction for NanMissing {
+    fn output(&self, inputs: &[&ArrayMeta]) -> Result<ArrayMeta> {
+        Ok(ArrayMeta { nullable: true, ..inputs[0].clone() })
+    }
+
+    fn footprint(&self, region: &Region, _: usize, _: &ArrayMeta) -> Window {
+        Window::of(region)
+    }
+
+    fn compute(&self, _: &Region, inputs: &[ArrayRef]) -> Result<ArrayRef> {
+        let nan: BooleanArray = match inputs[0].data_type() {
+            DataType::Float32 => {
+                let values = inputs[0].as_primitive::<Float32Type>();
+                BooleanArray::from_unary(values, |value| value.is_nan())
+            }
+            DataType::Float64 => {
+                let values = inputs[0].as_primitive::<Float64Type>();
+                BooleanArray::from_unary(values, |value| value.is_nan())
+            }
+            _ => return Ok(Arc::clone(&inputs[0])),
+        };
+        nullif(&inputs[0], &nan).map_err(|cause| Error::bug("NaN as NULL").caused_by(cause))
+    }
 }
 
 /// The elements with zeros for the missing, or ones for those that are there.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use almagest_engine::Result;
 use almagest_engine::array::{Arguments, ArraySource, Boundary};
 
-use super::window_stage::Reach;
+use super::window_stage::{Reach, WINDOW_ELEMENTS_MAX};
 
 /// The window that `size`, `axes`, `origin`, `mode` and `cval` describe: one reach for each axis.
 ///
@@ -23,6 +23,10 @@ pub fn of_size(value: &Arc<dyn ArraySource>, arguments: &Arguments) -> Result<Ve
 /// # Errors
 /// `Plan` for arguments that do not fit.
 pub fn placed(axes: &[usize], sizes: &[usize], arguments: &Arguments) -> Result<Vec<Reach>> {
+    if sizes.iter().fold(1, |all: usize, size| all.saturating_mul(*size)) > WINDOW_ELEMENTS_MAX {
+        let most = format!("at most {WINDOW_ELEMENTS_MAX} elements in all");
+        return Err(arguments.wrong("size", &most));
+    }
     let origins = arguments.origins(sizes)?;
     let boundaries = arguments.boundaries(axes.len())?;
     let reach = axes.iter().zip(sizes).zip(origins.iter().zip(boundaries));

@@ -203,7 +203,7 @@ pub fn correlate_nd<T: Element>(
     let mut output = vec![T::default(); windows_shape(shape, kernel_shape).iter().product()];
     let (mut offsets, mut weights) = (Vec::new(), Vec::new());
     for (offset, weight) in window_offsets(shape, kernel_shape).into_iter().zip(kernel) {
-        if weight.abs() > f64::EPSILON {
+        if is_read(*weight) {
             offsets.push(offset);
             weights.push(*weight);
         }
@@ -234,6 +234,11 @@ pub fn correlate_nd<T: Element>(
         },
     );
     output
+}
+
+/// Whether an element under this weight is read.
+pub fn is_read(weight: f64) -> bool {
+    weight.abs() > f64::EPSILON
 }
 
 #[inline(always)]

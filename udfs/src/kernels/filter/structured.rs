@@ -17,10 +17,11 @@ const LANES: usize = 16;
 /// Only places where `footprint` is true count, or all without one; `structure` has the window's
 /// shape. Each sum is made in double precision and converted by [`Element::from_double`] before it is
 /// compared, as SciPy does it, so for integers a sum out of range counts as what it wraps to.
-/// A window with a NaN gives NaN; one without a place gives the extreme of nothing, an
-/// infinity.
+/// Elements that are not `valid` are left out. A window with a NaN gives NaN; one without a place
+/// gives the extreme of nothing, an infinity.
 pub fn extreme_structured<T: Element>(
     input: &[T],
+    valid: Option<&[bool]>,
     shape: &[usize],
     window: &[usize],
     footprint: Option<&[bool]>,
@@ -37,22 +38,25 @@ pub fn extreme_structured<T: Element>(
         .map(|(_, place)| place)
         .collect();
     let worst = sign * f64::NEG_INFINITY;
+    let out = &mut output;
     vectorised(
         #[inline(always)]
         || {
             if maximum {
-                extremes(input, shape, window, &places, worst, &mut output, |new, old| new > old);
+                extremes(input, valid, shape, window, &places, worst, out, |new, old| new > old);
             } else {
-                extremes(input, shape, window, &places, worst, &mut output, |new, old| new < old);
+                extremes(input, valid, shape, window, &places, worst, out, |new, old| new < old);
             }
         },
     );
     output
 }
 
+#[allow(clippy::too_many_arguments)]
 #[inline(always)]
 fn extremes<T: Element>(
     input: &[T],
+    valid: Option<&[bool]>,
     shape: &[usize],
     window: &[usize],
     places: &[(usize, f64)],
@@ -63,6 +67,8 @@ fn extremes<T: Element>(
     let mut doubles: Vec<f64> = Vec::with_capacity(input.len() + LANES);
     doubles.extend(input.iter().map(|value| value.to_double()));
     doubles.resize(input.len() + LANES, 0.0);
+    let mut present: Vec<bool> = valid.unwrap_or_default().to_vec();
+    present.resize(if valid.is_some() { doubles.len() } else { 0 }, false);
     for_each_row(
         shape,
         window,
@@ -74,9 +80,14 @@ fn extremes<T: Element>(
                 let mut found = [worst; LANES];
                 for (offset, height) in places {
                     let values = &values[*offset..*offset + LANES];
-                    for (old, value) in found.iter_mut().zip(values) {
+                    let mut counts = [true; LANES];
+                    if !present.is_empty() {
+                        counts.copy_from_slice(&present[start + step * LANES + offset..][..LANES]);
+                    }
+                    for ((old, value), counts) in found.iter_mut().zip(values).zip(counts) {
                         let new = T::from_double(value + height).to_double();
-                        *old = if better(new, *old) || new.is_nan() { new } else { *old };
+                        *old =
+                            if counts && (better(new, *old) || new.is_nan()) { new } else { *old };
                     }
                 }
                 for (out, value) in lanes.iter_mut().zip(found) {
@@ -95,18 +106,41 @@ mod tests {
     fn heights_are_added_for_a_maximum_and_taken_off_for_a_minimum() {
         let line = [1.0, 5.0, 2.0, 0.0];
         let heights = [0.0, 1.0, 4.0];
-        assert_eq!(extreme_structured(&line, &[4], &[3], None, &heights, true), [6.0, 5.0]);
-        assert_eq!(extreme_structured(&line, &[4], &[3], None, &heights, false), [-2.0, -4.0]);
-        assert_eq!(extreme_structured(&[250_u8, 9], &[2], &[2], None, &[10.0, 0.0], true), [9]);
+        assert_eq!(extreme_structured(&line, None, &[4], &[3], None, &heights, true), [6.0, 5.0]);
+        assert_eq!(
+            extreme_structured(&line, None, &[4], &[3], None, &heights, false),
+            [-2.0, -4.0]
+        );
+        assert_eq!(
+            extreme_structured(&[250_u8, 9], None, &[2], &[2], None, &[10.0, 0.0], true),
+            [9]
+        );
     }
 
     #[test]
     fn places_outside_the_footprint_do_not_count() {
         let plane = [1.0_f32, 9.0, f32::NAN, 3.0];
         let footprint = [true, false, false, true];
-        let found = extreme_structured(&plane, &[2, 2], &[2, 2], Some(&footprint), &[0.5; 4], true);
+        let found =
+            extreme_structured(&plane, None, &[2, 2], &[2, 2], Some(&footprint), &[0.5; 4], true);
         assert_eq!(found, [3.5]);
-        assert!(extreme_structured(&plane, &[2, 2], &[2, 2], None, &[0.5; 4], false)[0].is_nan());
+        assert!(
+            extreme_structured(&plane, None, &[2, 2], &[2, 2], None, &[0.5; 4], false)[0].is_nan()
+        );
+    }
+
+    #[test]
+    fn a_missing_element_is_left_out_and_changes_no_other() {
+        let line = [250_u8, 9, 246, 255];
+        let valid = [true, true, true, false];
+        let found = extreme_structured(&line, Some(&valid), &[4], &[2], None, &[0.0, 10.0], true);
+        assert_eq!(found, [250, 9, 246]); // 246 + 10 wraps to 0, 255 + 10 is not there
+        let all = extreme_structured(&line[..3], None, &[3], &[2], None, &[0.0, 10.0], true);
+        assert_eq!(found[..2], all);
+        assert_eq!(
+            extreme_structured(&[1_u8], Some(&[false]), &[1], &[1], None, &[0.0], true),
+            [u8::from_double(f64::NEG_INFINITY)]
+        );
     }
 
     #[test]
@@ -114,7 +148,8 @@ mod tests {
         let mut line = [1.0; 50];
         line[25] = f64::NAN;
         for maximum in [false, true] {
-            let found = extreme_structured(&line, &[50], &[3], None, &[1.0, 0.0, 2.0], maximum);
+            let found =
+                extreme_structured(&line, None, &[50], &[3], None, &[1.0, 0.0, 2.0], maximum);
             assert!(
                 found
                     .iter()
