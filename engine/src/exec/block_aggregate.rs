@@ -110,7 +110,7 @@ impl BlockAggregate {
         if let (Some(quick), [argument]) = (Quick::of(&self.aggregate), arguments.as_slice()) {
             let bare = uncast(argument, self.operands.schema());
             if is_reducible(&bare.data_type(self.operands.schema())?) {
-                let values = evaluate_where(&bare, &rows, mask.as_ref())?;
+                let values = evaluate_where(bare, &rows, mask.as_ref())?;
                 return quick.values(grid, blocks, &values, mask.as_ref());
             }
         }
