@@ -51,7 +51,8 @@ const FILTER_PARAMETERS: &[(&str, &str)] = &[
     (
         "nan",
         "'ignore' leaves NaN out of windows; without it a window with a NaN gives NaN. NULL is \
-         always left out; a window without elements gives NULL.",
+         always left out; a window without elements gives NULL, and so does one that lacks an \
+         element under weights of both signs.",
     ),
 ];
 

@@ -37,8 +37,9 @@ const CHUNK_BYTES_MAX: u64 = 1 << 30;
 /// Chunks stored as they are are read whole up to this size where several boxes need parts of them:
 /// columns at a chunk's side lie in as many short runs as the chunk has rows.
 const PLAIN_CHUNK_BYTES_MAX: u64 = 4 << 20;
-/// Elements of a box in which contiguous data are read.
+/// Elements of a box in which contiguous data are read, and bytes of it unless one element has more.
 const RUN_ELEMENTS: u64 = 256 * 1024;
+const RUN_BYTES: u64 = 2 << 20;
 /// A flag of layout messages of version 4: chunks cut at the array's end have no filters.
 const EDGES_UNFILTERED: u8 = 1;
 
@@ -63,8 +64,11 @@ pub struct Stored {
     pub grid: Grid,
     /// Bytes of an element.
     pub element_bytes: usize,
-    /// The element of what was never written, in the file's byte order; empty for zero.
+    /// The element of what was never written, in the file's byte order; empty for zero. If stored
+    /// elements are arrays, all the elements of one of them.
     pub fill: Vec<u8>,
+    /// How many of the last axes lie inside stored elements, which are arrays.
+    pub element_axes: usize,
     /// Where the elements are.
     pub place: Place,
 }
@@ -125,6 +129,7 @@ impl Hdf5Array {
         let fill = fill_of(object, element.bytes(), metadata)?;
 
         // Elements that are arrays add their axes to the array's own.
+        let stored_ndim = shapes.shape.len();
         while let Element::List { count, item } = element {
             shapes.push(count as u64, &mut chunk_shape);
             element = *item;
@@ -158,11 +163,22 @@ impl Hdf5Array {
             }
             _ => {
                 let pipeline = Pipeline::new(filters, element.bytes())?;
-                chunked(metadata, &layout, &shapes, &chunk_shape, element.bytes(), pipeline)?
+                let shapes = Shapes {
+                    shape: &shapes.shape,
+                    max_shape: &shapes.max_shape,
+                    stored_ndim,
+                    chunk_shape: &chunk_shape,
+                    chunk_bytes: chunk_bytes_of(&chunk_shape, element.bytes())?,
+                    filtered: !pipeline.is_empty(),
+                };
+                chunked(metadata, &layout, &shapes, pipeline)?
             }
         };
         let chunk_shape = match place {
-            Place::Contiguous(_) => chunks_of(&shape, RUN_ELEMENTS),
+            Place::Contiguous(_) => {
+                let fitting = RUN_BYTES / (element.bytes() as u64).max(1);
+                chunks_of(&shape, fitting.clamp(1, RUN_ELEMENTS))
+            }
             _ => chunk_shape,
         };
         let meta = ArrayMeta {
@@ -178,6 +194,7 @@ impl Hdf5Array {
             grid: meta.grid(),
             element_bytes: element.bytes(),
             fill: if fill.iter().any(|byte| *byte != 0) { fill } else { vec![] },
+            element_axes: meta.shape.len() - stored_ndim,
             place,
         };
         let location = format!("{location}:{name}");
@@ -255,6 +272,17 @@ impl ArraySource for Hdf5Array {
     fn decodes_whole_chunks(&self, _: &Region) -> bool {
         let Place::Chunked { pipeline, .. } = &self.stored.place else { return false };
         !pipeline.is_empty() || pieces::chunk_bytes(&self.stored) <= PLAIN_CHUNK_BYTES_MAX
+    }
+
+    fn working_bytes(&self, region: &Region) -> u64 {
+        let stored_bytes = self.stored.element_bytes as u64;
+        // strings and records are copied into columns of their own
+        let width = match self.meta.data_type.primitive_width() {
+            Some(width) => width as u64,
+            None => stored_bytes.saturating_mul(2).saturating_add(16),
+        };
+        let elements = region.element_count().saturating_mul(width);
+        elements.saturating_add(pieces::scratch_bytes(&self.stored))
     }
 
     async fn fetch(&self, region: &Region, _: &ReadContext) -> Result<Fetched> {
@@ -364,36 +392,34 @@ fn fill_of(object: &Object, element: usize, metadata: &mut Metadata) -> Result<V
     Err(invalid(format!("a fill value of {} bytes for elements of {element}", fill.len())))
 }
 
-fn chunked(
-    metadata: &mut Metadata,
-    layout: &DataLayoutMessage,
-    extent: &Extent,
-    chunk_shape: &[u64],
-    element: usize,
-    pipeline: Pipeline,
-) -> Result<Place> {
+fn chunk_bytes_of(chunk_shape: &[u64], element: usize) -> Result<u64> {
     let chunk_bytes = checked_bytes(chunk_shape, element)?;
     if chunk_bytes > CHUNK_BYTES_MAX {
         return Err(Error::exhausted(format!(
             "chunks of {chunk_bytes} bytes; at most {CHUNK_BYTES_MAX} can be held"
         )));
     }
+    Ok(chunk_bytes)
+}
+
+fn chunked(
+    metadata: &mut Metadata,
+    layout: &DataLayoutMessage,
+    shapes: &Shapes,
+    pipeline: Pipeline,
+) -> Result<Place> {
     let edges_unfiltered = matches!(layout, DataLayoutMessage::ChunkedV4 { flags, .. }
         if flags & EDGES_UNFILTERED != 0);
-    let shapes = Shapes {
-        shape: &extent.shape,
-        max_shape: &extent.max_shape,
-        chunk_shape,
-        chunk_bytes,
-        filtered: !pipeline.is_empty(),
-    };
-    let chunks = index::read(metadata, layout, &shapes)?;
+    let chunks = index::read(metadata, layout, shapes)?;
     Ok(Place::Chunked { chunks, pipeline, edges_unfiltered })
 }
 
 fn checked_bytes(shape: &[u64], element: usize) -> Result<u64> {
-    let bytes = shape.iter().try_fold(element as u64, |bytes, length| bytes.checked_mul(*length));
-    bytes.filter(|bytes| *bytes <= i64::MAX as u64).ok_or_else(|| {
+    // the other axes count beside one without elements too
+    let lengths = || shape.iter().map(|length| (*length).max(1));
+    let bytes = lengths().try_fold(element as u64, |bytes, length| bytes.checked_mul(length));
+    let bytes = bytes.filter(|bytes| *bytes <= i64::MAX as u64).ok_or_else(|| {
         Error::data_invalid(format!("the shape {shape:?} is larger than any file can be"))
-    })
+    })?;
+    Ok(if shape.contains(&0) { 0 } else { bytes })
 }

@@ -118,6 +118,8 @@ pub struct Shapes<'a> {
     pub shape: &'a [u64],
     /// Its greatest shape; `u64::MAX` for no limit.
     pub max_shape: &'a [u64],
+    /// How many axes the file counts; the later ones lie inside its elements, which are arrays.
+    pub stored_ndim: usize,
     /// A chunk's shape.
     pub chunk_shape: &'a [u64],
     /// Bytes of a decoded chunk.

@@ -102,6 +102,17 @@ pub fn chunk_bytes(stored: &Stored) -> u64 {
     stored.grid.chunk_shape().iter().product::<u64>() * stored.element_bytes as u64
 }
 
+/// Bytes that a thread takes to decode a chunk, beyond those that it keeps anyway.
+pub fn scratch_bytes(stored: &Stored) -> u64 {
+    match &stored.place {
+        Place::Chunked { pipeline, .. } if !pipeline.is_empty() => {
+            // as stored, and as decoded
+            2 * chunk_bytes(stored).saturating_sub(SCRATCH_BYTES_KEPT as u64)
+        }
+        _ => 0,
+    }
+}
+
 /// The byte ranges of the file that [`Reader::read`] takes for `region`, in its order.
 ///
 /// # Errors
@@ -183,7 +194,7 @@ impl<'a> Reader<'a> {
         each_piece(stored, region, |piece| {
             let wanted_bytes = piece.from.element_count() * width as u64;
             match piece.stored {
-                StoredPiece::Absent => lay_fill(&stored.fill, region, &piece.to, &mut out),
+                StoredPiece::Absent => lay_fill(stored, region, &piece.to, &mut out),
                 StoredPiece::Compact(bytes) => {
                     let shape = piece.whole.shape();
                     let to = &piece.to;
@@ -331,16 +342,33 @@ fn give_back(buffer: &mut Vec<u8>) {
 }
 
 /// Lays the fill value down in a box of `out`, which holds zeros.
-fn lay_fill(fill: &[u8], region: &Region, to: &Region, out: &mut [u8]) {
+fn lay_fill(stored: &Stored, region: &Region, to: &Region, out: &mut [u8]) {
+    let (fill, width) = (stored.fill.as_slice(), stored.element_bytes);
     if fill.is_empty() {
         return;
     }
-    let width = fill.len();
     let whole = to.shape();
     let lay = |run: super::runs::Run| {
         let (start, len) = (run.to as usize * width, run.count as usize * width);
-        out[start..start + len].chunks_exact_mut(width).for_each(|to| to.copy_from_slice(fill));
+        for (element, to) in (run.to..).zip(out[start..start + len].chunks_exact_mut(width)) {
+            let item = item_of(stored, region, element) * width;
+            to.copy_from_slice(&fill[item..item + width]);
+        }
         Ok::<_, std::convert::Infallible>(())
     };
     let Ok(()) = each_run(whole, &Region::whole(whole), region.shape(), to, lay);
+}
+
+/// Which item of its stored element an element of a region is, counted in row-major order; 0 unless
+/// stored elements are arrays.
+fn item_of(stored: &Stored, region: &Region, mut element: u64) -> usize {
+    let shape = stored.grid.array_shape();
+    let (mut item, mut step) = (0, 1);
+    for axis in (0..shape.len()).rev().take(stored.element_axes) {
+        let length = region.shape()[axis];
+        item += (region.start()[axis] + element % length) * step;
+        element /= length;
+        step *= shape[axis];
+    }
+    item as usize
 }

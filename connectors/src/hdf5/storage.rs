@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 /// Asks the session's store for local files whether a path may be read: it is read past that store,
 /// which on a server refuses most.
 async fn check_allowed(runtime: &RuntimeEnv, path: &str) -> Result<()> {
-    let whole = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    let whole = tokio::fs::canonicalize(path).await.or_else(|_| std::path::absolute(path));
     let whole = whole.map_err(|cause| Error::plan(format!("no path of a file: {cause}")))?;
     let path = Path::from_absolute_path(whole)
         .map_err(|cause| Error::plan(format!("no path of a file: {cause}")))?;
@@ -57,7 +57,9 @@ impl FileBytes {
         let local = location.strip_prefix("file://").unwrap_or(location);
         if !local.contains("://") {
             check_allowed(runtime, local).await?;
-            return Self::open_local(local);
+            let path = local.to_string();
+            let opened = tokio::task::spawn_blocking(move || Self::open_local(&path)).await;
+            return opened.map_err(|cause| Error::bug("opening a file").caused_by(cause))?;
         }
         let url = ListingTableUrl::parse(location)
             .map_err(|cause| Error::plan(format!("not a URL: {cause}")))?;
@@ -68,18 +70,24 @@ impl FileBytes {
     }
 
     fn open_local(path: &str) -> Result<Self> {
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-        let (found, file) = opened.map_err(|cause| {
+        let failed = |cause: std::io::Error| {
             let message = format!("cannot open the file: {cause}");
             match cause.kind() {
                 std::io::ErrorKind::NotFound => Error::not_found(message),
                 _ => Error::unreachable(message),
             }
-        })?;
+        };
+        // a pipe would keep whoever opens it waiting
+        let found = std::fs::metadata(path).map_err(failed)?;
         if found.is_dir() {
             return Err(Error::unsupported("a folder, where one HDF5 file was expected"));
         }
-        Ok(Self { place: FilePlace::Local(file), len: found.len() })
+        if !found.is_file() {
+            return Err(Error::unsupported("a pipe or device, where one HDF5 file was expected"));
+        }
+        let file = File::open(path).map_err(failed)?;
+        let len = file.metadata().map_err(failed)?.len();
+        Ok(Self { place: FilePlace::Local(file), len })
     }
 
     /// Bytes in the file.

@@ -196,7 +196,7 @@ impl Arguments {
         }
     }
 
-    /// The axes that `axes` names, increasing; all of `dimensions` without it.
+    /// The axes that `axes` names, in its order; all of `dimensions` without it.
     ///
     /// # Errors
     /// `Plan` for axes that the array does not have, or has twice.

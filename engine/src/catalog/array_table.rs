@@ -83,8 +83,13 @@ impl ArrayTable {
                 first.shape.len()
             )));
         }
-        let mut fields: Vec<Field> =
-            dims.iter().map(|dim| Field::new(dim, DataType::Int64, false)).collect();
+        let mut fields: Vec<Field> = vec![];
+        for dim in dims {
+            if fields.iter().any(|field| field.name() == dim) {
+                return Err(Error::plan(format!("dimension '{dim}' would stand twice")));
+            }
+            fields.push(Field::new(dim, DataType::Int64, false));
+        }
         for (name, source) in &variables {
             let meta = source.meta();
             if meta.shape != first.shape {

@@ -41,7 +41,8 @@ pub fn in_blocks(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> DfResult<Arc<
             return Ok(Transformed::no(expr));
         }
         let leaves = leaves.iter().map(|leaf| in_blocks(leaf, schema)).collect::<DfResult<_>>()?;
-        let together: Arc<dyn PhysicalExpr> = Arc::new(Arithmetic { expr, step, leaves });
+        let together: Arc<dyn PhysicalExpr> =
+            Arc::new(Arithmetic { expr, step: Arc::new(step), leaves });
         // what is below was changed above
         Ok(Transformed::new(together, true, datafusion::common::tree_node::TreeNodeRecursion::Jump))
     });
@@ -51,9 +52,11 @@ pub fn in_blocks(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> DfResult<Arc<
 /// An expression, and how its values are computed.
 #[derive(Debug)]
 struct Arithmetic {
+    /// As it was written.
     expr: Arc<dyn PhysicalExpr>,
-    step: Step,
-    /// What the steps begin with.
+    step: Arc<Step>,
+    /// What the steps begin with. Their columns count, and not those of `expr`: CASE and lambdas
+    /// number columns anew.
     leaves: Vec<Arc<dyn PhysicalExpr>>,
 }
 
@@ -213,7 +216,7 @@ fn widen(values: &ArrayRef, at: usize, out: &mut [f64]) {
 
 impl PartialEq for Arithmetic {
     fn eq(&self, other: &Self) -> bool {
-        self.expr.eq(&other.expr)
+        self.expr.eq(&other.expr) && self.leaves == other.leaves
     }
 }
 
@@ -222,6 +225,7 @@ impl Eq for Arithmetic {}
 impl Hash for Arithmetic {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.expr.hash(state);
+        self.leaves.hash(state);
     }
 }
 
@@ -237,7 +241,7 @@ impl PhysicalExpr for Arithmetic {
     }
 
     fn nullable(&self, schema: &Schema) -> DfResult<bool> {
-        self.expr.nullable(schema)
+        self.leaves.iter().try_fold(false, |any, leaf| Ok(any | leaf.nullable(schema)?))
     }
 
     fn evaluate(&self, rows: &RecordBatch) -> DfResult<ColumnarValue> {
@@ -259,16 +263,16 @@ impl PhysicalExpr for Arithmetic {
         Ok(ColumnarValue::Array(Arc::new(values?)))
     }
 
-    /// None: it is made last, and nobody looks below it.
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![]
+        self.leaves.iter().collect()
     }
 
     fn with_new_children(
         self: Arc<Self>,
-        _: Vec<Arc<dyn PhysicalExpr>>,
+        leaves: Vec<Arc<dyn PhysicalExpr>>,
     ) -> DfResult<Arc<dyn PhysicalExpr>> {
-        Ok(self)
+        let (expr, step) = (Arc::clone(&self.expr), Arc::clone(&self.step));
+        Ok(Arc::new(Self { expr, step, leaves }))
     }
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,9 +16,9 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate as functions;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column};
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 
 use super::reduce::true_rows;
@@ -101,11 +101,11 @@ impl BlockAggregate {
     /// The value of each block.
     fn values(&self, grid: &GroupGrid, blocks: &Region, inputs: &[ArrayRef]) -> DfResult<ArrayRef> {
         let rows = self.operands.rows(blocks, inputs)?;
-        let mask = self.mask.as_ref().map(|mask| {
-            let values = mask.evaluate(&rows)?.into_array(rows.num_rows())?;
-            Ok::<BooleanBuffer, datafusion::error::DataFusionError>(true_rows(&values)?)
-        });
-        let mask = mask.transpose()?;
+        let mut mask: Option<BooleanBuffer> = None;
+        for condition in self.mask.iter().flat_map(split_conjunction) {
+            let passed = true_rows(&evaluate_where(condition, &rows, mask.as_ref())?)?;
+            mask = Some(mask.map_or_else(|| passed.clone(), |mask| &mask & &passed));
+        }
         let arguments = self.aggregate.expressions();
         if let (Some(quick), [argument]) = (Quick::of(&self.aggregate), arguments.as_slice()) {
             let bare = uncast(argument, self.operands.schema());

@@ -100,8 +100,8 @@ impl Block {
         let mut asked = source.expressions.into_iter();
         let args: Vec<Expr> = asked.by_ref().take(params.args.len()).collect();
         let partition_by: Vec<Expr> = asked.by_ref().take(params.partition_by.len()).collect();
-        let mut conditions: Vec<Expr> = asked.collect();
-        conditions.extend(source.filters);
+        // those that are nearest to the table come first, as each is for the rows that are left
+        let conditions: Vec<Expr> = source.filters.into_iter().rev().chain(asked).collect();
         let keys = partition_by.iter().map(|key| group_key(key, source.table.dims()));
         let Some(keys) = keys.collect::<Option<Vec<_>>>() else { return Ok(None) };
         if !fits(&keys, &source.table) {
@@ -130,6 +130,10 @@ fn fits(keys: &[GroupKey], table: &ArrayTable) -> bool {
 impl Added for Block {
     fn to(&self, table: &mut ArrayTable, _: &Expr) -> DfResult<usize> {
         table.derive_blocks(&self.function, &self.keys)
+    }
+
+    fn reads_columns(&self) -> bool {
+        false
     }
 
     fn what(&self) -> String {

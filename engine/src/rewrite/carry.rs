@@ -27,6 +27,9 @@ pub trait Added {
     /// `Plan` for arguments that do not fit.
     fn to(&self, table: &mut ArrayTable, call: &Expr) -> DfResult<usize>;
 
+    /// Whether it is a function of some column, so that one of constants alone is refused.
+    fn reads_columns(&self) -> bool;
+
     /// What it is, for messages.
     fn what(&self) -> String;
 }
@@ -34,6 +37,9 @@ pub trait Added {
 /// Why columns of two arrays are refused.
 pub const TWO_ARRAYS: &str = "it reads columns of more than one array, or of an outer query; join arrays \
                           of one shape on all their dimensions first";
+
+/// Why expressions whose value differs each time are refused.
+pub const DIFFERS: &str = "its argument differs from call to call; write the values first";
 
 /// An error that says why a column cannot be had.
 pub fn refused(added: &dyn Added, reason: &str) -> DataFusionError {
@@ -61,14 +67,25 @@ pub fn with_column(
             let given = projection.expr.iter().map(|expr| expr.clone().unalias_nested().data);
             let given: Vec<Expr> = given.collect();
             let inner = restated(call.clone(), &projection.schema, &given)?;
-            if inner.column_refs().is_empty() {
+            if added.reads_columns() && inner.column_refs().is_empty() {
                 return Err(refused(added, "its argument is no column of an array"));
             }
-            let (input, column) = with_column(&projection.input, &inner, added)?;
-            let mut expressions = projection.expr.clone();
-            if !projection.schema.has_column(&column) {
-                expressions.push(Expr::Column(column.clone()));
+            if inner.is_volatile() {
+                return Err(refused(added, DIFFERS));
             }
+            let (input, column) = with_column(&projection.input, &inner, added)?;
+            let outputs = projection.schema.columns();
+            let is_taken = |name: &str| outputs.iter().any(|output| output.name == name);
+            let is_there = |(given, output): &(&Expr, &Column)| {
+                let once = outputs.iter().filter(|other| other.name == output.name).count() == 1;
+                once && **given == Expr::Column(column.clone())
+            };
+            if let Some((_, output)) = given.iter().zip(&outputs).find(is_there) {
+                let plan = Projection::try_new(projection.expr.clone(), Arc::new(input))?;
+                return Ok((LogicalPlan::Projection(plan), output.clone()));
+            }
+            let (added, column) = under_free_name(column, is_taken);
+            let expressions = projection.expr.iter().cloned().chain([added]).collect();
             let plan = Projection::try_new(expressions, Arc::new(input))?;
             Ok((LogicalPlan::Projection(plan), column))
         }
@@ -77,6 +94,10 @@ pub fn with_column(
                 alias.input.schema().columns().into_iter().map(Expr::Column).collect();
             let inner = restated(call.clone(), &alias.schema, &given)?;
             let (input, column) = with_column(&alias.input, &inner, added)?;
+            // qualifiers that tell columns apart end here
+            let (input, column) = renamed_where(input, column, |column, other| {
+                column != other && column.name == other.name
+            })?;
             let plan = SubqueryAlias::try_new(Arc::new(input), alias.alias.clone())?;
             let column = Column::new(Some(alias.alias.clone()), column.name);
             Ok((LogicalPlan::SubqueryAlias(plan), column))
@@ -96,9 +117,9 @@ fn through(plan: &LogicalPlan, call: &Expr, added: &dyn Added) -> DfResult<(Logi
     let columns = call.column_refs();
     let mut inputs: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
     let holding = inputs
-        .iter_mut()
-        .find(|input| columns.iter().all(|column| input.schema().has_column(column)));
-    let Some(input) = holding else {
+        .iter()
+        .position(|input| columns.iter().all(|column| input.schema().has_column(column)));
+    let Some(holding) = holding else {
         return Err(match plan {
             LogicalPlan::Window(_) => refused(
                 added,
@@ -108,14 +129,66 @@ fn through(plan: &LogicalPlan, call: &Expr, added: &dyn Added) -> DfResult<(Logi
             _ => refused(added, TWO_ARRAYS),
         });
     };
-    let (with, column) = with_column(input, call, added)?;
-    *input = with;
+    let (mut with, mut column) = with_column(&inputs[holding], call, added)?;
+    let others = inputs.iter().enumerate().filter(|(index, _)| *index != holding);
+    let others: Vec<Column> = others.flat_map(|(_, input)| input.schema().columns()).collect();
+    if others.iter().any(|other| is_ambiguous(&column, other)) {
+        let taken = |name: &str| others.iter().any(|other| other.name == name);
+        (with, column) = renamed(with, column, taken)?;
+    }
+    inputs[holding] = with;
     let plan = plan.with_new_exprs(plan.expressions(), inputs)?;
     if !plan.schema().has_column(&column) {
         let reason = "its array stands on the side of a semi or anti join that gives no columns";
         return Err(refused(added, reason));
     }
     Ok((plan, column))
+}
+
+/// Whether two columns of one node cannot be told apart.
+fn is_ambiguous(one: &Column, other: &Column) -> bool {
+    let (of_one, of_other) = (&one.relation, &other.relation);
+    one.name == other.name && (of_one == of_other || of_one.is_none() || of_other.is_none())
+}
+
+/// A column under its own name, or under another where that is taken; and what it is called then.
+fn under_free_name(column: Column, is_taken: impl Fn(&str) -> bool) -> (Expr, Column) {
+    if !is_taken(&column.name) {
+        return (Expr::Column(column.clone()), column);
+    }
+    let names = (2_u64..).map(|number| format!("{} ({number})", column.name));
+    let name = names.into_iter().find(|name| !is_taken(name)).unwrap_or_default();
+    (Expr::Column(column).alias(&name), Column::new_unqualified(name))
+}
+
+/// The plan in which a column has another name, which none of its columns has, and none for which
+/// `is_taken`; and that name.
+fn renamed(
+    plan: LogicalPlan,
+    column: Column,
+    is_taken: impl Fn(&str) -> bool,
+) -> DfResult<(LogicalPlan, Column)> {
+    let columns = plan.schema().columns();
+    let in_plan = |name: &str| columns.iter().any(|other| other.name == name);
+    let (renamed, name) = under_free_name(column.clone(), |name| in_plan(name) || is_taken(name));
+    let expressions = columns.iter().map(|other| match *other == column {
+        true => renamed.clone(),
+        false => Expr::Column(other.clone()),
+    });
+    let plan = Projection::try_new(expressions.collect(), Arc::new(plan))?;
+    Ok((LogicalPlan::Projection(plan), name))
+}
+
+/// The plan with its column renamed if `clashes` with another of its columns.
+fn renamed_where(
+    plan: LogicalPlan,
+    column: Column,
+    clashes: impl Fn(&Column, &Column) -> bool,
+) -> DfResult<(LogicalPlan, Column)> {
+    match plan.schema().columns().iter().any(|other| clashes(&column, other)) {
+        true => renamed(plan, column, |_| false),
+        false => Ok((plan, column)),
+    }
 }
 
 /// Why rows that a node gives are no elements of an array, and the way out.

@@ -17,6 +17,7 @@ mod properties;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
@@ -94,6 +95,9 @@ fn reduced(aggregate: &Aggregate) -> DfResult<Option<LogicalPlan>> {
     merging_plan(aggregate, scan, merged).map(Some)
 }
 
+/// How many scans of states this process has planned.
+static SCANS: AtomicU64 = AtomicU64::new(0);
+
 /// Aggregates over a scan of states, under the names of the aggregate that it replaces.
 fn merging_plan(
     aggregate: &Aggregate,
@@ -120,10 +124,10 @@ fn merging_plan(
     let calls = calls.iter().enumerate();
     let calls = calls.map(|(index, call)| call.clone().alias(format!("merged{index}")));
     let source = provider_as_source(Arc::new(scan));
-    LogicalPlanBuilder::scan(TableReference::bare("partial_states"), source, None)?
-        .aggregate(keys, calls)?
-        .project(outputs)?
-        .build()
+    // DataFusion compares scans by their names, whatever they read, and evaluates equal ones once
+    let number = SCANS.fetch_add(1, Ordering::Relaxed);
+    let name = TableReference::bare(format!("partial_states_{number}"));
+    LogicalPlanBuilder::scan(name, source, None)?.aggregate(keys, calls)?.project(outputs)?.build()
 }
 
 /// Whether each axis stands in one key at the most, and boxes hold clearly fewer groups than

@@ -19,11 +19,11 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
+use datafusion::logical_expr::{Distinct, DistinctOn, Expr, LogicalPlan, Projection};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::block_windows::without_blocks;
-use super::carry::{Added, TWO_ARRAYS, input_with, refused, with_column};
+use super::carry::{Added, DIFFERS, TWO_ARRAYS, input_with, refused, with_column};
 use super::marker::definition_of;
 use super::restate::unqualified;
 use crate::Error;
@@ -77,7 +77,16 @@ fn without_calls(node: LogicalPlan) -> DfResult<LogicalPlan> {
         Ok(if sorts { changed } else { changed.update_data(|expr| name.restore(expr)) })
     })?;
     let node = changed.data;
-    node.with_new_exprs(node.expressions(), inputs)
+    match (node, inputs.as_slice()) {
+        // whose ORDER BY is not among what DataFusion exchanges
+        (LogicalPlan::Distinct(Distinct::On(node)), [input]) => {
+            let DistinctOn { on_expr, select_expr, sort_expr, .. } = node;
+            let input = Arc::new(input.clone());
+            let node = DistinctOn::try_new(on_expr, select_expr, sort_expr, input)?;
+            Ok(LogicalPlan::Distinct(Distinct::On(node)))
+        }
+        (node, _) => node.with_new_exprs(node.expressions(), inputs),
+    }
 }
 
 fn holds_call(expr: &Expr) -> bool {
@@ -88,13 +97,15 @@ fn holds_call(expr: &Expr) -> bool {
 fn column_for(call: &Expr, inputs: &mut [LogicalPlan]) -> DfResult<Expr> {
     let name = definition_of(call).map_or("", |(definition, _)| definition.name());
     let function = Call { name };
+    if call.contains_outer() {
+        return Err(refused(&function, TWO_ARRAYS));
+    }
     if call.column_refs().is_empty() {
         let reason = "it reads no column; its first argument must be one of an array";
         return Err(refused(&function, reason));
     }
     if call.is_volatile() {
-        let reason = "its argument differs from call to call; write the values first";
-        return Err(refused(&function, reason));
+        return Err(refused(&function, DIFFERS));
     }
     let Some(input) = input_with(inputs, call) else { return Err(refused(&function, TWO_ARRAYS)) };
     let (plan, column) = with_column(input, call, &function)?;
@@ -112,6 +123,10 @@ impl Added for Call<'_> {
             return Err(Error::bug("a call without a definition").into());
         };
         table.derive(definition.as_ref(), &unqualified(call.clone()), arguments)
+    }
+
+    fn reads_columns(&self) -> bool {
+        true
     }
 
     fn what(&self) -> String {

@@ -79,15 +79,23 @@ impl VisitorMut for DropUnread {
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let Some(with) = query.with.take() else { return ControlFlow::Continue(()) };
         let mut read = names_in(query);
-        let mut kept = vec![];
-        for cte in with.cte_tables.into_iter().rev() {
-            if with.recursive || read.contains(&folded(&cte.alias.name)) {
-                read.extend(names_in(&cte.query));
-                kept.push(cte);
+        let mut is_read = vec![false; with.cte_tables.len()];
+        // once is enough, unless RECURSIVE lets queries read later ones
+        loop {
+            let before = read.len();
+            for (cte, is_read) in with.cte_tables.iter().zip(&mut is_read).rev() {
+                if !*is_read && read.contains(&folded(&cte.alias.name)) {
+                    *is_read = true;
+                    read.extend(names_in(&cte.query));
+                }
+            }
+            if read.len() == before {
+                break;
             }
         }
-        kept.reverse();
-        query.with = (!kept.is_empty()).then_some(With { cte_tables: kept, ..with });
+        let ctes = with.cte_tables.into_iter().zip(is_read).filter(|(_, is_read)| *is_read);
+        let cte_tables: Vec<Cte> = ctes.map(|(cte, _)| cte).collect();
+        query.with = (!cte_tables.is_empty()).then_some(With { cte_tables, ..with });
         ControlFlow::Continue(())
     }
 }

@@ -37,10 +37,7 @@ fn build(value: Arc<dyn ArraySource>, arguments: &Arguments) -> Result<Arc<dyn A
     let output = computed_type(&value.meta().data_type, arguments.keeps_type()?);
     let gaussian = Gaussian::of(value.meta().shape.len(), arguments)?;
     let value = converted(value, &output)?;
-    let parts = gaussian
-        .axis_orders(1)
-        .map(|orders| gaussian.filtered(Arc::clone(&value), &orders, &|boundary| boundary));
-    let parts = parts.collect::<Result<Vec<_>>>()?;
+    let parts = gaussian.derivatives(&value, 1)?;
     if parts.is_empty() {
         return Ok(value);
     }

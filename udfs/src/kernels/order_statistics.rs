@@ -70,6 +70,17 @@ pub fn percentile<T: Real>(parts: &[&[T]], fraction: f64, descending: bool) -> O
     Some(T::from_double(interpolate(from.to_double(), to.to_double(), weight)))
 }
 
+/// The same of the values that differ.
+pub fn percentile_distinct<T: Real>(parts: &[&[T]], fraction: f64, descending: bool) -> Option<T> {
+    let mut values = parts.concat();
+    values.sort_unstable_by_key(|value| value.key());
+    values.dedup_by(|one, other| {
+        let (one, other) = (one.to_double(), other.to_double());
+        one == other || one.is_nan() && other.is_nan()
+    });
+    percentile(&[&values], fraction, descending)
+}
+
 /// Below so many values they are copied together and partitioned.
 const VALUES_SAMPLED_FROM: usize = 1 << 17;
 /// How many values are drawn to guess where a rank lies, and how far off the guess may be: four

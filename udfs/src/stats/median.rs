@@ -48,7 +48,7 @@ struct Median {
 }
 
 /// Whether a call is ours rather than DataFusion's.
-pub fn is_ours(value_type: &DataType, is_distinct: bool) -> bool {
+fn is_ours(value_type: &DataType, is_distinct: bool) -> bool {
     matches!(value_type, DataType::Float64 | DataType::Float32) && !is_distinct
 }
 

@@ -1,7 +1,7 @@
 //! `percentile_cont(fraction) WITHIN GROUP (ORDER BY value)`: exact, interpolated as by NumPy.
 //!
 //! DataFusion's rounds the weight of the interpolation to six digits; ours does not. Its rules for
-//! types and syntax, and DISTINCT, are kept.
+//! types and syntax are kept.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,8 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use super::collect::{CollectGroups, Statistic, one_group, state_fields};
-use super::median::is_ours;
-use crate::kernels::order_statistics::{Real, percentile};
+use crate::kernels::order_statistics::{Real, percentile, percentile_distinct};
 use crate::{constant, documentation};
 
 /// The function.
@@ -66,11 +65,17 @@ fn statistic<T: Real>(call: &AccumulatorArgs) -> almagest_engine::Result<Statist
         None => return Err(Error::bug("percentile_cont without a fraction")),
     };
     let descending = call.order_bys.first().is_some_and(|order| order.options.descending);
-    Ok(Arc::new(move |parts: &[&[T]]| percentile(parts, fraction, descending)))
+    let of = if call.is_distinct { percentile_distinct } else { percentile };
+    Ok(Arc::new(move |parts: &[&[T]]| of(parts, fraction, descending)))
+}
+
+/// Whether a call is ours rather than DataFusion's.
+fn is_ours(value_type: &DataType) -> bool {
+    matches!(value_type, DataType::Float64 | DataType::Float32)
 }
 
 fn accumulator(call: &AccumulatorArgs, sliding: bool) -> Result<Option<Box<dyn Accumulator>>> {
-    if !is_ours(call.expr_fields[0].data_type(), call.is_distinct) {
+    if !is_ours(call.expr_fields[0].data_type()) {
         return Ok(None);
     }
     Ok(Some(match call.expr_fields[0].data_type() {
@@ -98,7 +103,7 @@ impl AggregateUDFImpl for PercentileCont {
 
     fn state_fields(&self, call: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         let value_type = call.input_fields[0].data_type();
-        if is_ours(value_type, call.is_distinct) {
+        if is_ours(value_type) {
             return Ok(state_fields(&call, value_type.clone()));
         }
         self.inner.state_fields(call)
@@ -126,7 +131,7 @@ impl AggregateUDFImpl for PercentileCont {
         &self,
         call: AccumulatorArgs,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        if !is_ours(call.expr_fields[0].data_type(), call.is_distinct) {
+        if !is_ours(call.expr_fields[0].data_type()) {
             return self.inner.create_groups_accumulator(call);
         }
         Ok(match call.expr_fields[0].data_type() {

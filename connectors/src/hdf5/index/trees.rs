@@ -20,23 +20,30 @@ pub fn version_1(
     table: &mut Table,
 ) -> Result<()> {
     let address_bytes = usize::from(metadata.context.sizeof_addr);
-    let ndim = of.shape.len();
     let head = metadata.exactly(at, 8)?;
     let mut fields = Fields(&head);
     if fields.take(4)? != b"TREE" || fields.number(1)? != 1 || depth > DEPTH_MAX {
         return Err(invalid(format!("the tree of chunks is damaged at {at}")));
     }
     let (level, count) = (fields.number(1)?, fields.number(2)? as usize);
-    let entry_bytes = 8 + 8 * (ndim + 1) + address_bytes;
+    let entry_bytes = 8 + 8 * (of.stored_ndim + 1) + address_bytes;
     let body = metadata.exactly(at.saturating_add(8), 2 * address_bytes + count * entry_bytes)?;
     let mut fields = Fields(&body[2 * address_bytes..]);
-    let mut position = vec![0; ndim];
+    let mut position = vec![0; of.shape.len()];
     for _ in 0..count {
         let (bytes, mask) = (fields.number(4)?, fields.number(4)? as u32);
-        for (index, length) in position.iter_mut().zip(of.chunk_shape) {
-            *index = fields.number(8)? / length;
+        let stored_axes = position.iter_mut().zip(of.chunk_shape).take(of.stored_ndim);
+        for (index, length) in stored_axes {
+            let start = fields.number(8)?;
+            if !start.is_multiple_of(*length) {
+                return Err(invalid(format!("a chunk begins at {start}, inside of another")));
+            }
+            *index = start / length;
         }
-        fields.take(8)?;
+        // where in an element the chunk begins
+        if fields.number(8)? != 0 {
+            return Err(invalid("a chunk begins inside an element"));
+        }
         let Some(address) = fields.address(address_bytes)? else { continue };
         if level > 0 {
             version_1(metadata, address, of, depth + 1, table)?;
@@ -54,9 +61,9 @@ pub fn version_2(metadata: &mut Metadata, at: u64, of: &Shapes, table: &mut Tabl
     let header = Bt2Header::decode(&head, &context).map_err(|cause| metadata.failed(cause))?;
     let records = collect_btree_v2_records(&header, &context, metadata);
     let records = records.map_err(|cause| metadata.failed(cause))?;
-    let (ndim, address_bytes) = (of.shape.len(), usize::from(context.sizeof_addr));
+    let address_bytes = usize::from(context.sizeof_addr);
     let record_bytes = usize::from(header.record_size);
-    let plain_bytes = address_bytes + 8 * ndim;
+    let plain_bytes = address_bytes + 8 * of.stored_ndim;
     let size_bytes = match header.record_type {
         CHUNKS if record_bytes == plain_bytes => None,
         FILTERED_CHUNKS if record_bytes > plain_bytes + 4 => Some(record_bytes - plain_bytes - 4),
@@ -64,7 +71,7 @@ pub fn version_2(metadata: &mut Metadata, at: u64, of: &Shapes, table: &mut Tabl
             return Err(invalid(format!("a tree of records of type {kind}, {record_bytes} bytes")));
         }
     };
-    let mut position = vec![0; ndim];
+    let mut position = vec![0; of.shape.len()];
     for record in records.chunks_exact(record_bytes) {
         let mut fields = Fields(record);
         let address = fields.address(address_bytes)?;
@@ -72,7 +79,7 @@ pub fn version_2(metadata: &mut Metadata, at: u64, of: &Shapes, table: &mut Tabl
             None => (of.chunk_bytes, 0),
             Some(width) => (fields.number(width)?, fields.number(4)? as u32),
         };
-        for index in &mut position {
+        for index in position.iter_mut().take(of.stored_ndim) {
             *index = fields.number(8)?;
         }
         if let Some(address) = address {

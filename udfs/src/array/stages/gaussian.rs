@@ -76,10 +76,24 @@ impl Gaussian {
         }
     }
 
-    /// For each axis, the derivatives of which only that axis' is taken, of this order.
-    pub fn axis_orders(&self, order: i64) -> impl Iterator<Item = Vec<i64>> {
+    /// For each axis the array's derivative of this order along it, smoothed along all axes. As in
+    /// SciPy, the axis' own mode holds for all axes of its term.
+    ///
+    /// # Errors
+    /// `Plan` for elements that are no numbers.
+    pub fn derivatives(
+        &self,
+        value: &Arc<dyn ArraySource>,
+        order: i64,
+    ) -> Result<Vec<Arc<dyn ArraySource>>> {
         let count = self.axes.len();
-        (0..count).map(move |axis| (0..count).map(|k| if k == axis { order } else { 0 }).collect())
+        let term = |place: usize| {
+            let orders: Vec<i64> =
+                (0..count).map(|other| if other == place { order } else { 0 }).collect();
+            let boundary = self.axes[place].boundary;
+            self.filtered(Arc::clone(value), &orders, &|_| boundary)
+        };
+        (0..count).map(term).collect()
     }
 
     /// What all weights of the derivatives of these orders sum to: none if there is a derivative,

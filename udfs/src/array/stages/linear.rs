@@ -3,8 +3,10 @@
 //! In: an array and the chain of stages that filters it. Out: the filtered array. Where elements are
 //! missing, the weights of the others are scaled up to the sum of all, as astropy's convolution
 //! does: the filtered values, zeros for the missing, over the filtered ones and zeros that say which
-//! are there. A window without any element is NULL. Weights that sum to nothing, as those of
-//! derivatives do, cannot be scaled: where one of their elements is missing, the window is NULL.
+//! are there. A window without any element is NULL. Weights of both signs, as those of derivatives,
+//! cannot be scaled, as some of them may sum to nothing: where one of their elements is missing, the
+//! window is NULL. Integers that stay integers are cut after each stage, as SciPy cuts them, in
+//! windows where nothing is missing, and once in the others.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,23 +16,28 @@ use almagest_engine::array::{
 };
 use almagest_engine::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
-use arrow::compute::{cast, nullif};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{cast, is_not_null, nullif};
+use arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
+};
 
 use super::convert::{computed_type, converted};
+use crate::kernels::filter::element::Element;
 
-/// Weights whose sum is at most this part of their magnitudes' cancel out.
-const CANCELLED: f64 = 1e-8;
+/// How near a quotient of sums comes to an integer that it is, before it is cut.
+const ROUNDING: f64 = 1e-12;
 
-/// The sum of weights, or none if they cancel out: if it is 1e-8 of that of their magnitudes or less,
-/// the part of one at which astropy's `convolve` gives up too.
+/// The sum of weights of one sign, as what can be scaled; none of others.
 pub fn total_of(weights: &[f64]) -> Option<f64> {
+    let of_one_sign =
+        weights.iter().all(|weight| *weight >= 0.0) || weights.iter().all(|weight| *weight <= 0.0);
     let total: f64 = weights.iter().sum();
-    let magnitude: f64 = weights.iter().map(|weight| weight.abs()).sum();
-    (total.abs() > CANCELLED * magnitude).then_some(total)
+    (of_one_sign && total != 0.0).then_some(total)
 }
 
-/// The array that `chain`, whose weights sum to `total`, if not to nothing, makes of `value`. The
+/// The array that `chain`, whose weights sum to `total`, if they can be scaled, makes of `value`. The
 /// chain is also given what its boundaries become: a constant beyond the ends is there, and not
 /// missing, unless it is left out as NaN.
 ///
@@ -43,7 +50,7 @@ pub fn filtered(
     chain: impl Fn(Arc<dyn ArraySource>, &dyn Fn(Boundary) -> Boundary) -> Result<Arc<dyn ArraySource>>,
 ) -> Result<Arc<dyn ArraySource>> {
     let output = computed_type(&value.meta().data_type, arguments.keeps_type()?);
-    let ignore_nan = arguments.ignores_nan()?;
+    let ignore_nan = arguments.ignores_nan()? && value.meta().data_type.is_floating();
     if !value.meta().nullable && !ignore_nan {
         return chain(converted(value, &output)?, &|boundary| boundary);
     }
@@ -65,7 +72,11 @@ pub fn filtered(
             mode => mode,
         })
     };
-    Derived::try_new(Arc::new(Ratio { total, output }), vec![part(false)?, part(true)?])
+    let mut parts = vec![part(false)?, part(true)?];
+    if output.is_integer() {
+        parts.push(chain(converted(value, &output)?, &|boundary| boundary)?);
+    }
+    Derived::try_new(Arc::new(Ratio { total, output }), parts)
 }
 
 /// The elements, NULL for NaN.
@@ -139,7 +150,7 @@ fn split_of(value: Option<f64>, present: bool, ignore_nan: bool) -> f64 {
     if present { f64::from(u8::from(value.is_some())) } else { value.unwrap_or(0.0) }
 }
 
-/// Filtered values over filtered presence.
+/// Filtered values over filtered presence; for integers, what was filtered without NULL goes before.
 #[derive(Debug)]
 struct Ratio {
     total: f64,
@@ -168,8 +179,37 @@ impl ArrayFunction for Ratio {
             .zip(present)
             .map(|(value, present)| (*present != 0.0).then(|| value / present * self.total));
         let ratio: ArrayRef = Arc::new(ratio.collect::<Float64Array>());
-        cast(&ratio, &self.output).map_err(|cause| Error::bug("a ratio's type").caused_by(cause))
+        let failed = |cause| Error::bug("a ratio's type").caused_by(cause);
+        let Some(complete) = inputs.get(2) else {
+            return cast(&ratio, &self.output).map_err(failed);
+        };
+        let ratio = cut(ratio.as_primitive::<Float64Type>(), &self.output)?;
+        let is_complete = is_not_null(complete).map_err(failed)?;
+        zip(&is_complete, complete, &ratio).map_err(failed)
     }
+}
+
+/// Numbers as integers, cut as SciPy cuts them.
+fn cut(values: &Float64Array, to: &DataType) -> Result<ArrayRef> {
+    let exact = |value: f64| {
+        let near = value.round();
+        if (value - near).abs() <= ROUNDING * value.abs() { near } else { value }
+    };
+    macro_rules! cut {
+        ($($name:ident $type:ty),*) => {
+            match to {
+                $(DataType::$name => {
+                    let cut = values.unary::<_, $type>(|value| Element::from_double(exact(value)));
+                    Ok(Arc::new(cut))
+                })*
+                other => Err(Error::bug(format!("integers of type {other}"))),
+            }
+        };
+    }
+    cut!(
+        Int8 Int8Type, Int16 Int16Type, Int32 Int32Type, Int64 Int64Type, UInt8 UInt8Type,
+        UInt16 UInt16Type, UInt32 UInt32Type, UInt64 UInt64Type
+    )
 }
 
 fn doubles(values: &ArrayRef) -> Result<ArrayRef> {

@@ -22,7 +22,7 @@ pub enum Taken {
     Greatest,
 }
 
-/// The array of what is taken of each window, axis after axis.
+/// The array of what is taken of each window, axis after axis. A window with a NULL gives NULL.
 ///
 /// # Errors
 /// `Plan` for elements that are no numbers.
@@ -55,7 +55,7 @@ impl Kernel for Window1d {
     fn run<T: Element>(
         &self,
         values: &[T],
-        _: Option<&[bool]>,
+        valid: Option<&[bool]>,
         shape: &[usize],
     ) -> (Vec<T>, Option<Vec<bool>>) {
         let found = match self.taken {
@@ -63,6 +63,11 @@ impl Kernel for Window1d {
             Taken::Least => extreme1d(values, shape, self.axis, self.size, false),
             Taken::Greatest => extreme1d(values, shape, self.axis, self.size, true),
         };
-        (found, None)
+        let valid = valid.map(|valid| {
+            let valid: Vec<u8> = valid.iter().map(|valid| u8::from(*valid)).collect();
+            let least = extreme1d(&valid, shape, self.axis, self.size, false);
+            least.into_iter().map(|valid| valid == 1).collect()
+        });
+        (found, valid)
     }
 }

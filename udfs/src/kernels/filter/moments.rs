@@ -37,8 +37,9 @@ fn deviation(value: f64) -> f64 {
 fn merged(left: (f64, f64), right: (f64, f64), share: f64, weight: f64) -> (f64, f64) {
     let difference = right.0 - left.0;
     let mean = left.0 + difference * share;
-    // Of an infinity the difference has no use; the mean is that infinity, or NaN of two.
-    let mean = if difference.is_finite() { mean } else { left.0 + right.0 };
+    // Of an infinity the difference has no use; the mean is that infinity, or NaN of two. Two great
+    // numbers may have a difference that is none.
+    let mean = if difference.is_finite() { mean } else { left.0 * (1.0 - share) + right.0 * share };
     (mean, left.1 + right.1 + difference * difference * weight)
 }
 
@@ -185,6 +186,13 @@ mod tests {
     fn equal_elements_have_no_spread() {
         let (mean, m2) = moments_nd(&[0.1; 77], &[7, 11], &[3, 7]);
         assert!(mean.iter().all(|mean| *mean == 0.1) && m2.iter().all(|m2| *m2 == 0.0));
+    }
+
+    #[test]
+    fn great_numbers_of_both_signs_have_their_mean() {
+        let line = [-1.7e308, 1e308, 1e308];
+        let (mean, _) = moments_nd(&line, &[3], &[2]);
+        assert!((mean[0] / -3.5e307 - 1.0).abs() < 1e-12 && mean[1] == 1e308, "{mean:?}");
     }
 
     #[test]

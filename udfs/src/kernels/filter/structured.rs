@@ -16,7 +16,8 @@ const LANES: usize = 16;
 ///
 /// Only places where `footprint` is true count, or all without one; `structure` has the window's
 /// shape. Each sum is made in double precision and converted by [`Element::from_double`] before it is
-/// compared, as SciPy does it, so for integers a sum out of range counts as what it wraps to.
+/// compared, so for integers a sum out of range counts as what it wraps to. (SciPy compares the first
+/// place's sum as it is.)
 /// Elements that are not `valid` are left out. A window with a NaN gives NaN; one without a place
 /// gives the extreme of nothing, an infinity.
 pub fn extreme_structured<T: Element>(

@@ -19,17 +19,14 @@ pub(super) fn rank_small<T: Element>(
     rank: usize,
 ) -> Vec<T> {
     let mut output = vec![T::default(); windows_shape(shape, window).iter().product()];
-    let mut keys: Vec<T::Key> = Vec::with_capacity(input.len() + LANES);
     let columns = if 2 * rank + 1 == places.len() { column_rows(window, places) } else { vec![] };
     let steps = rank_network(places.len(), rank);
     vectorised(
         #[inline(always)]
         || {
-            keys.extend(input.iter().map(|value| value.key()));
-            keys.resize(input.len() + LANES, T::Key::default());
             if let Ok(rows) = <&[usize; 3]>::try_from(columns.as_slice()) {
                 by_columns(
-                    &keys,
+                    input,
                     shape,
                     window,
                     rows,
@@ -41,7 +38,7 @@ pub(super) fn rank_small<T: Element>(
                 );
             } else if let Ok(rows) = <&[usize; 5]>::try_from(columns.as_slice()) {
                 by_columns(
-                    &keys,
+                    input,
                     shape,
                     window,
                     rows,
@@ -52,7 +49,7 @@ pub(super) fn rank_small<T: Element>(
                     |rows| median_5_by_5(rows),
                 );
             } else {
-                by_steps(&keys, shape, window, places, &steps, rank, &mut output);
+                by_steps(input, shape, window, places, &steps, rank, &mut output);
             }
         },
     );
@@ -118,7 +115,7 @@ fn rank_network(count: usize, rank: usize) -> Vec<Step> {
 
 #[inline(always)]
 fn by_steps<T: Element>(
-    keys: &[T::Key],
+    input: &[T],
     shape: &[usize],
     window: &[usize],
     places: &[usize],
@@ -126,6 +123,9 @@ fn by_steps<T: Element>(
     rank: usize,
     output: &mut [T],
 ) {
+    let mut keys: Vec<T::Key> = Vec::with_capacity(input.len() + LANES);
+    keys.extend(input.iter().map(|value| value.key()));
+    keys.resize(input.len() + LANES, T::Key::default());
     let mut lanes = vec![[T::Key::default(); LANES]; places.len()];
     for_each_row(
         shape,
@@ -133,20 +133,57 @@ fn by_steps<T: Element>(
         output,
         #[inline(always)]
         |start, row| {
-            for (index, piece) in row.chunks_mut(LANES).enumerate() {
-                for (lane, place) in lanes.iter_mut().zip(places) {
-                    let first = start + index * LANES + place;
-                    lane.copy_from_slice(&keys[first..first + LANES]);
-                }
-                for step in steps {
-                    compare(&mut lanes, *step);
-                }
-                for (out, key) in piece.iter_mut().zip(lanes[rank]) {
-                    *out = T::from_key(key);
-                }
-            }
+            store_lanes(
+                row,
+                #[inline(always)]
+                |first: usize| {
+                    for (lane, place) in lanes.iter_mut().zip(places) {
+                        lane.copy_from_slice(&keys[start + first + place..][..LANES]);
+                    }
+                    for step in steps {
+                        compare(&mut lanes, *step);
+                    }
+                    lanes[rank]
+                },
+            );
         },
     );
+}
+
+/// The keys of the first [`LANES`] elements, filled up with any if there are fewer.
+#[inline(always)]
+fn load_lanes<T: Element>(values: &[T]) -> [T::Key; LANES] {
+    let mut keys = [T::Key::default(); LANES];
+    if let Some(values) = values.first_chunk::<LANES>() {
+        for (key, value) in keys.iter_mut().zip(values) {
+            *key = value.key();
+        }
+    } else {
+        for (key, value) in keys.iter_mut().zip(values) {
+            *key = value.key();
+        }
+    }
+    keys
+}
+
+/// Fills a row with the elements of the keys that `lanes` gives for [`LANES`] places at a time.
+#[inline(always)]
+fn store_lanes<T: Element>(row: &mut [T], mut lanes: impl FnMut(usize) -> [T::Key; LANES]) {
+    let (whole, rest) = row.as_chunks_mut::<LANES>();
+    let mut first = 0;
+    for piece in whole {
+        let keys = lanes(first);
+        for (out, key) in piece.iter_mut().zip(&keys) {
+            *out = T::from_key(*key);
+        }
+        first += LANES;
+    }
+    if !rest.is_empty() {
+        let keys = lanes(first);
+        for (out, key) in rest.iter_mut().zip(&keys) {
+            *out = T::from_key(*key);
+        }
+    }
 }
 
 #[inline(always)]
@@ -164,7 +201,7 @@ fn compare<K: Key>(lanes: &mut [[K; LANES]], step: Step) {
 /// columns.
 #[inline(always)]
 fn by_columns<T: Element, const N: usize>(
-    keys: &[T::Key],
+    input: &[T],
     shape: &[usize],
     window: &[usize],
     rows: &[usize; N],
@@ -182,8 +219,10 @@ fn by_columns<T: Element, const N: usize>(
             let width = (row.len() + N - 1).next_multiple_of(LANES);
             columns.iter_mut().for_each(|keys| keys.resize(width + LANES, T::Key::default()));
             for first in (0..width).step_by(LANES) {
-                let from: [&[T::Key]; N] =
-                    std::array::from_fn(|index| &keys[start + rows[index] + first..][..LANES]);
+                let mut from = [[T::Key::default(); LANES]; N];
+                for (keys, place) in from.iter_mut().zip(rows) {
+                    *keys = load_lanes(&input[start + first + place..]);
+                }
                 let mut sorted = [[T::Key::default(); LANES]; N];
                 for lane in 0..LANES {
                     let mut column = [T::Key::default(); N];
@@ -199,24 +238,26 @@ fn by_columns<T: Element, const N: usize>(
                     keys[first..first + LANES].copy_from_slice(sorted);
                 }
             }
-            for (index, piece) in row.chunks_mut(LANES).enumerate() {
-                let from: [[&[T::Key]; N]; N] = std::array::from_fn(|rank| {
-                    std::array::from_fn(|column| &columns[rank][index * LANES + column..][..LANES])
-                });
-                let mut medians = [T::Key::default(); LANES];
-                for (lane, key) in medians.iter_mut().enumerate() {
-                    let mut square = [[T::Key::default(); N]; N];
-                    for rank in 0..N {
-                        for column in 0..N {
-                            square[rank][column] = from[rank][column][lane];
+            store_lanes(
+                row,
+                #[inline(always)]
+                |first: usize| {
+                    let from: [[&[T::Key]; N]; N] = std::array::from_fn(|rank| {
+                        std::array::from_fn(|column| &columns[rank][first + column..][..LANES])
+                    });
+                    let mut medians = [T::Key::default(); LANES];
+                    for (lane, key) in medians.iter_mut().enumerate() {
+                        let mut square = [[T::Key::default(); N]; N];
+                        for rank in 0..N {
+                            for column in 0..N {
+                                square[rank][column] = from[rank][column][lane];
+                            }
                         }
+                        *key = median(square);
                     }
-                    *key = median(square);
-                }
-                for (out, key) in piece.iter_mut().zip(medians) {
-                    *out = T::from_key(key);
-                }
-            }
+                    medians
+                },
+            );
         },
     );
 }
