@@ -17,6 +17,8 @@ mod layered;
 mod logins;
 mod metadata;
 mod metrics;
+mod named_files;
+mod paths;
 mod policy;
 mod prepared;
 mod query;

@@ -11,7 +11,7 @@ use almagest::cluster::Limits;
 use almagest::flight::{
     Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared, TlsFiles, Users, new_user,
 };
-use almagest::{Error, Result};
+use almagest::{Error, Result, SessionOptions};
 use clap::Args;
 
 use crate::cli::{MessageArguments, PlaceArguments, SessionArguments, parse_bytes};
@@ -201,6 +201,7 @@ pub async fn serve(
     let port_file = arguments.port_file.as_deref().map(std::path::absolute).transpose();
     let port_file = port_file.map_err(|cause| Error::plan(format!("no such path: {cause}")))?;
     let place = arguments.place.settings()?;
+    let session = session_options(session)?;
     if let Some(folder) = served.data.first() {
         // relative paths in statements begin where the data are
         std::env::set_current_dir(folder).map_err(|cause| {
@@ -208,7 +209,10 @@ pub async fn serve(
                 .with("folder", folder.display())
         })?;
     }
-    let shared = Shared::open(&session.options(), place, &served, limits(&arguments)).await?;
+    let shared = Shared::open(&session, place, &served, limits(&arguments)).await?;
+    for problem in shared.unopened_tables() {
+        eprintln!("{problem}");
+    }
     let server = FlightServer::bind(&options, shared, entrance).await?;
     let address = server.address()?;
     let scheme = if options.tls.is_some() { "grpc+tls" } else { "grpc" };
@@ -226,6 +230,16 @@ pub async fn serve(
         })?;
     }
     server.run(asked_to_end()?).await
+}
+
+/// What sessions may use. The folder to spill to is where it was said to be, though another is entered
+/// before it is made.
+fn session_options(session: &SessionArguments) -> Result<SessionOptions> {
+    let mut options = session.options();
+    let folder = options.spill_dir.as_deref().map(std::path::absolute).transpose();
+    options.spill_dir =
+        folder.map_err(|cause| Error::plan(format!("no such folder to spill to: {cause}")))?;
+    Ok(options)
 }
 
 fn limits(arguments: &ServeArguments) -> FlightLimits {
@@ -345,6 +359,19 @@ mod tests {
 
     fn words(text: &str) -> Vec<OsString> {
         text.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_folder_to_spill_to_does_not_depend_on_the_folder_of_data() {
+        let session = SessionArguments {
+            memory_limit: None,
+            threads: None,
+            spill_dir: Some("spilled".into()),
+            spill_limit: None,
+        };
+        let here = std::env::current_dir().unwrap();
+        let options = session_options(&session).unwrap();
+        assert_eq!(options.spill_dir, Some(here.join("spilled")));
     }
 
     #[test]

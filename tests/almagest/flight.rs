@@ -256,6 +256,26 @@ async fn tables_are_made_for_all_and_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_dropped_makes_room_for_another_and_stays_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = started(writable(folder.path())).await;
+    let mut client = client(&server).await;
+    // each is held by the query that read it
+    for value in ["1", "2"] {
+        let create = format!("CREATE TABLE t AS SELECT {value} AS a");
+        asked(&mut client, &create).await.unwrap();
+        assert_eq!(text(&mut client, "SELECT * FROM t").await, value);
+        asked(&mut client, "DROP TABLE t").await.unwrap();
+    }
+    assert!(folder.path().join("t/2").exists());
+    // as a server finds it after one that was killed
+    let again = started(writable(folder.path())).await;
+    let error = refused(&mut self::client(&again).await, "SELECT * FROM t").await;
+    assert!(error.contains("no table"), "{error}");
+    assert!(!folder.path().join("t").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_reads_on_though_its_table_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let server = started(writable(folder.path())).await;

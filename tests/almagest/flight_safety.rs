@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use almagest::SessionOptions;
 use almagest::flight::{Entrance, FlightLimits, Served, Users, new_user};
-use arrow_flight::FlightDescriptor;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+use arrow_flight::{Action, CancelFlightInfoRequest, FlightDescriptor};
 use futures::StreamExt;
 use prost::Message;
 use tonic::Code;
 
 use crate::flight::{
-    Running, channel, client, open_to_all, refused, start, started, text, writable,
+    ENDLESS, Running, asked, channel, client, open_to_all, refused, running, start, started, text,
+    until, writable,
 };
 
 /// The code of a refusal, which the client of Flight SQL only has in its text.
@@ -83,6 +84,26 @@ async fn whoever_fails_to_log_in_again_and_again_must_wait() {
         last = client.handshake("ada", "wrong").await.unwrap_err().to_string();
     }
     assert!(last.contains("too many log-ins failed"), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_over_lock_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.toml");
+    std::fs::write(&path, new_user("ada", "secret").unwrap().0).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let users = Some(Users::read(&path).unwrap());
+    let entrance = Entrance { users, anonymous: false };
+    let server = start(Served::default(), FlightLimits::default(), entrance).await;
+    let mut program = client(&server).await;
+    program.set_token("of yesterday".into());
+    for _ in 0..60 {
+        assert!(refused(&mut program, "SELECT 1").await.contains("is wrong"));
+    }
+    let mut ada = client(&server).await;
+    ada.handshake("ada", "secret").await.unwrap();
+    assert_eq!(text(&mut ada, "SELECT 1").await, "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,6 +195,166 @@ async fn statements_at_the_start_open_what_they_read_and_no_more() {
     let mut client = client(&server).await;
     assert_eq!(text(&mut client, "SELECT a.word, w FROM a, v").await, "open OPEN");
     refused(&mut client, &format!("SELECT * FROM '{place}/b.csv'")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_glob_at_the_start_opens_what_it_matches_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().canonicalize().unwrap();
+    std::fs::create_dir(whole.join("below")).unwrap();
+    let write = |name: &str, word: &str| {
+        std::fs::write(whole.join(name), format!("word\n{word}\n")).unwrap();
+    };
+    for name in ["a1.csv", "a2.csv", "d1.csv", "e1.csv"] {
+        write(name, "open");
+    }
+    for name in ["b1.csv", "below/a1.csv"] {
+        write(name, "hidden");
+    }
+    let place = whole.display();
+    // a table whose columns are declared reads nothing before it is asked
+    let init = format!(
+        "CREATE EXTERNAL TABLE a STORED AS CSV LOCATION '{place}/a*.csv'; \
+         CREATE EXTERNAL TABLE d (word VARCHAR) STORED AS CSV LOCATION '{place}/d*.csv'; \
+         CREATE VIEW v AS SELECT upper(word) AS w FROM read_csv('{place}/e*.csv')"
+    );
+    let server = started(Served { init: Some(init), ..Served::default() }).await;
+    let mut client = client(&server).await;
+    assert_eq!(text(&mut client, "SELECT count(*), max(word) FROM a").await, "2 open");
+    assert_eq!(text(&mut client, "SELECT count(*) > 0 FROM d").await, "true");
+    assert_eq!(text(&mut client, "SELECT * FROM v").await, "OPEN");
+    // new files that a table would take are its own, and no others
+    write("a3.csv", "open");
+    write("b2.csv", "hidden");
+    assert_eq!(text(&mut client, "SELECT count(*), max(word) FROM a").await, "3 open");
+    for name in ["b1.csv", "b2.csv", "b*.csv", "below/a1.csv", "below/", "below/*.csv"] {
+        let error = refused(&mut client, &format!("SELECT * FROM '{place}/{name}'")).await;
+        assert!(!error.contains("hidden"), "{name}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arrays_too_are_written_only_where_the_server_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().canonicalize().unwrap();
+    let inside = whole.join("in");
+    std::fs::create_dir(&inside).unwrap();
+    let server = started(writable(&inside)).await;
+    let mut client = client(&server).await;
+    let (above, place) = (whole.display(), inside.display());
+    let places = [
+        format!("{place}/../x"),
+        format!("file://{place}/../x"),
+        format!("file://{place}/%2e%2e/x"),
+        format!("file://{place}/a%2f..%2f..%2fx"),
+        format!("file://{place}/%78"),
+        format!("file://localhost{above}/x"),
+        format!("file://host{place}/x"),
+        format!("file:{above}/x"),
+    ];
+    for place in &places {
+        for ending in ["h5", "npy", "png", "parquet"] {
+            let sql = format!("COPY (SELECT * FROM zeros([4, 4])) TO '{place}.{ending}'");
+            let error = refused(&mut client, &sql).await;
+            assert!(error.contains("not allowed"), "{sql}: {error}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(&whole).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(&inside).unwrap().count(), 0);
+    for target in [format!("{place}/one.h5"), format!("file://{place}/two.h5")] {
+        let sql = format!("COPY (SELECT * FROM zeros([4, 4])) TO '{target}'");
+        asked(&mut client, &sql).await.unwrap();
+    }
+    assert!(inside.join("one.h5").exists() && inside.join("two.h5").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_leaves_alone_what_is_no_table_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().canonicalize().unwrap();
+    let place = whole.display();
+    let years = [2023, 2024].map(|year| whole.join(format!("years/{year}/a.parquet")));
+    {
+        let server = started(writable(&whole)).await;
+        let mut client = client(&server).await;
+        for year in [2023, 2024] {
+            let copy = format!("COPY (SELECT {year} AS y) TO '{place}/years/{year}/a.parquet'");
+            asked(&mut client, &copy).await.unwrap();
+        }
+        for sql in [
+            "CREATE TABLE t AS SELECT 1 AS a",
+            "CREATE OR REPLACE TABLE t AS SELECT 2 AS a",
+            "CREATE TABLE damaged AS SELECT 1 AS a",
+        ] {
+            asked(&mut client, sql).await.unwrap();
+        }
+    }
+    for entry in std::fs::read_dir(whole.join("damaged/1")).unwrap() {
+        std::fs::write(entry.unwrap().path(), "no Parquet").unwrap();
+    }
+    {
+        let server = started(writable(&whole)).await;
+        assert!(years.iter().all(|file| file.exists()));
+        let mut client = client(&server).await;
+        assert_eq!(text(&mut client, "SELECT a FROM t").await, "2");
+        assert!(refused(&mut client, "SELECT * FROM years").await.contains("no table"));
+        // a table that cannot be opened is told, and not lost by another of its name
+        let unopened = server.shared.unopened_tables();
+        assert!(matches!(&unopened[..], [one] if one.contains("'damaged'")), "{unopened:?}");
+        let error = refused(&mut client, "CREATE TABLE damaged AS SELECT 1 AS a").await;
+        assert!(error.contains("could not open"), "{error}");
+        // and one may have the name of a folder of others
+        asked(&mut client, "CREATE TABLE years AS SELECT 7 AS a").await.unwrap();
+        asked(&mut client, "CREATE OR REPLACE TABLE years AS SELECT 8 AS a").await.unwrap();
+    }
+    let server = started(writable(&whole)).await;
+    assert!(years.iter().all(|file| file.exists()));
+    assert_eq!(text(&mut client(&server).await, "SELECT a FROM years").await, "8");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_was_polled_for_and_cancelled_is_let_go() {
+    let server = started(Served::default()).await;
+    let mut client = FlightServiceClient::new(channel(&server).await);
+    let query = "SELECT * FROM generate_series(1, 1000000000)".into();
+    let command = CommandStatementQuery { query, transaction_id: None };
+    let mut descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+    let info = loop {
+        let polled = client.poll_flight_info(descriptor).await.unwrap().into_inner();
+        match polled.flight_descriptor {
+            Some(next) => descriptor = next,
+            None => break polled.info.unwrap(),
+        }
+    };
+    assert!(running(&server));
+    let request = CancelFlightInfoRequest { info: Some(info) };
+    let action = Action { r#type: "CancelFlightInfo".into(), body: request.encode_to_vec().into() };
+    client.do_action(action).await.unwrap();
+    until("it is still held", || !running(&server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_for_statements_that_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().canonicalize().unwrap();
+    let target = whole.join("x.parquet");
+    let target = target.display();
+    let time =
+        FlightLimits { time_max: Some(Duration::from_millis(300)), ..FlightLimits::default() };
+    let memory = FlightLimits { query_bytes_max: Some(1 << 20), ..FlightLimits::default() };
+    let large = "SELECT array_length(array_agg(value)) AS n FROM generate_series(1, 1000000)";
+    for (limits, sql, reason) in [
+        (&time, format!("CREATE TABLE t AS {ENDLESS}"), "ran longer"),
+        (&time, format!("COPY ({ENDLESS}) TO '{target}'"), "ran longer"),
+        (&memory, format!("CREATE TABLE t AS {large}"), "one query may hold"),
+        (&memory, format!("COPY ({large}) TO '{target}'"), "one query may hold"),
+    ] {
+        let server = start(writable(&whole), limits.clone(), open_to_all()).await;
+        let mut client = client(&server).await;
+        let error = refused(&mut client, &sql).await;
+        assert!(error.contains(reason), "{sql}: {error}");
+        assert_eq!(text(&mut client, "SELECT 1").await, "1");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

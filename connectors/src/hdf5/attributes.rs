@@ -5,7 +5,6 @@
 
 use almagest_engine::{ErrorKind, Result};
 use rust_hdf5::format::dense_attr::read_dense_attributes;
-use rust_hdf5::format::global_heap::GlobalHeapCollection;
 use rust_hdf5::format::messages::attr_info::AttributeInfoMessage;
 use rust_hdf5::format::messages::attribute::{AttributeEntry, AttributeMessage};
 use rust_hdf5::format::messages::datatype::{
@@ -13,7 +12,7 @@ use rust_hdf5::format::messages::datatype::{
 };
 use rust_hdf5::format::messages::{MSG_ATTR_INFO, MSG_ATTRIBUTE};
 
-use super::metadata::{Fields, Metadata, invalid};
+use super::metadata::{Fields, Metadata};
 use super::object::Object;
 
 /// The readable attributes of an object.
@@ -127,23 +126,11 @@ fn sequences(
         let items = fields.number(4)? as usize;
         let (heap, index) = (fields.address(width)?, fields.number(4)?);
         let bytes = match heap {
-            Some(heap) if items > 0 => heap_object(metadata, heap, index)?,
+            Some(heap) if items > 0 => metadata.heap_value(heap, index)?,
             _ => vec![],
         };
         let wanted = items.saturating_mul(item_bytes).min(bytes.len());
         found.push(bytes[..wanted].to_vec());
     }
     Ok(found)
-}
-
-fn heap_object(metadata: &mut Metadata, heap: u64, index: u64) -> Result<Vec<u8>> {
-    let context = metadata.context;
-    let head = metadata.up_to(heap, 32)?;
-    let len = GlobalHeapCollection::decode_size(&head, &context)
-        .map_err(|cause| metadata.failed(cause))?;
-    let bytes = metadata.exactly(heap, len)?;
-    let collection =
-        GlobalHeapCollection::decode(&bytes, &context).map_err(|cause| metadata.failed(cause))?.0;
-    let object = u16::try_from(index).ok().and_then(|index| collection.get_object(index));
-    object.map(<[u8]>::to_vec).ok_or_else(|| invalid("a value that is not in its heap"))
 }

@@ -15,6 +15,15 @@ use super::groups;
 use super::metadata::Metadata;
 use super::object::Object;
 
+/// The names of a file's datasets, looked up where they are first needed.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// By address.
+    pub by_address: Option<HashMap<u64, String>>,
+    /// Those of netCDF-4's dimensions by their numbers.
+    by_number: Option<HashMap<i32, String>>,
+}
+
 /// CF attributes that name auxiliary arrays beside the one that bears them.
 const AUXILIARY: [&str; 6] = [
     "bounds",
@@ -48,8 +57,8 @@ pub fn auxiliary(attributes: &Attributes, metadata: &mut Metadata) -> Result<Has
     Ok(found)
 }
 
-/// The dimension names of the array `object`, whose own name is `own`, with `ndim` axes. `names` is
-/// the name of every dataset by its address, looked up in the file where it is first needed.
+/// The dimension names of the array `object`, whose own name is `own`, with `ndim` axes. `known` has
+/// what was looked up in the file before.
 ///
 /// # Errors
 /// `DataInvalid`, `Unreachable`.
@@ -58,24 +67,25 @@ pub fn names(
     object: &Object,
     own: &str,
     ndim: usize,
-    names: &mut Option<HashMap<u64, String>>,
+    known: &mut Names,
 ) -> Result<Vec<String>> {
     let attributes = Attributes::read(metadata, object)?;
     let labels = attributes.texts("DIMENSION_LABELS", metadata)?;
     let scales = attributes.references("DIMENSION_LIST", metadata)?;
     let numbers = attributes.integers("_Netcdf4Coordinates");
-    if names.is_none() && !(scales.is_empty() && numbers.is_empty()) {
-        *names = Some(
-            {
-                let root = metadata.root;
-                groups::list(metadata, root, "")?
-            }
-            .names,
-        );
+    if known.by_address.is_none() && !(scales.is_empty() && numbers.is_empty()) {
+        let root = metadata.root;
+        known.by_address = Some(groups::list(metadata, root, "")?.names);
     }
     let none = HashMap::new();
-    let names = names.as_ref().unwrap_or(&none);
-    let coordinates = netcdf_coordinates(&numbers, names, metadata)?;
+    let names = known.by_address.as_ref().unwrap_or(&none);
+    if known.by_number.is_none() && !numbers.is_empty() {
+        known.by_number = Some(netcdf_dimensions(names, metadata)?);
+    }
+    let by_number = known.by_number.iter();
+    let coordinates: Vec<String> = by_number
+        .flat_map(|names| numbers.iter().map_while(|number| names.get(number).cloned()))
+        .collect();
     let own_scale = ndim == 1 && is_scale(&attributes, metadata)?;
     let mut found: Vec<String> = vec![];
     for axis in 0..ndim {
@@ -101,14 +111,10 @@ fn distinct(names: Vec<String>) -> Vec<String> {
     found
 }
 
-fn netcdf_coordinates(
-    wanted: &[i32],
+fn netcdf_dimensions(
     names: &HashMap<u64, String>,
     metadata: &mut Metadata,
-) -> Result<Vec<String>> {
-    if wanted.is_empty() {
-        return Ok(vec![]);
-    }
+) -> Result<HashMap<i32, String>> {
     let mut by_number = HashMap::new();
     for (address, name) in names {
         let object = Object::read(metadata, *address)?;
@@ -119,7 +125,7 @@ fn netcdf_coordinates(
             by_number.insert(number, name.clone());
         }
     }
-    Ok(wanted.iter().map_while(|number| by_number.get(number).cloned()).collect())
+    Ok(by_number)
 }
 
 #[cfg(test)]

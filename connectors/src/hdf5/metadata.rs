@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use almagest_engine::{Error, Result};
 use rust_hdf5::format::checksum::checksum_metadata;
+use rust_hdf5::format::global_heap::GlobalHeapCollection;
 use rust_hdf5::format::superblock::{SuperblockV0V1, SuperblockV2V3, detect_superblock_version};
 use rust_hdf5::format::{BlockReader, FormatContext, FormatError, FormatResult};
 
@@ -36,6 +37,8 @@ pub struct Metadata {
     pub root: u64,
     pages: HashMap<u64, Vec<u8>>,
     budget_bytes: u64,
+    /// The last heap of values of any length, by its address: neighbours are asked for in turn.
+    heap: Option<(u64, GlobalHeapCollection)>,
     failure: Option<Error>,
 }
 
@@ -48,8 +51,16 @@ impl Metadata {
         let budget_bytes = file.len().saturating_mul(READS_OF_FILE_MAX) + READ_BYTES_FREE;
         let context = FormatContext::default_v3();
         let pages = HashMap::new();
-        let mut metadata =
-            Self { file, context, base: 0, root: 0, pages, budget_bytes, failure: None };
+        let mut metadata = Self {
+            file,
+            context,
+            base: 0,
+            root: 0,
+            pages,
+            budget_bytes,
+            heap: None,
+            failure: None,
+        };
         metadata.base = metadata.find_signature()?;
         let bytes = metadata.up_to(0, 256)?;
         let broken = |cause: FormatError| {
@@ -177,6 +188,30 @@ impl Metadata {
         bytes.truncate(inside);
         bytes.drain(..signature.len());
         Ok(bytes)
+    }
+
+    /// The value `index` of the heap of values of any length at `address`.
+    ///
+    /// # Errors
+    /// `DataInvalid`, `Unreachable`.
+    pub fn heap_value(&mut self, address: u64, index: u64) -> Result<Vec<u8>> {
+        let heap = match self.heap.take() {
+            Some((at, heap)) if at == address => heap,
+            _ => self.heap_at(address)?,
+        };
+        let value = u16::try_from(index).ok().and_then(|index| heap.get_object(index));
+        let value = value.map(<[u8]>::to_vec);
+        self.heap = Some((address, heap));
+        value.ok_or_else(|| invalid("a value that is not in its heap"))
+    }
+
+    fn heap_at(&mut self, address: u64) -> Result<GlobalHeapCollection> {
+        let context = self.context;
+        let head = self.up_to(address, 32)?;
+        let len = GlobalHeapCollection::decode_size(&head, &context)
+            .map_err(|cause| self.failed(cause))?;
+        let bytes = self.exactly(address, len)?;
+        Ok(GlobalHeapCollection::decode(&bytes, &context).map_err(|cause| self.failed(cause))?.0)
     }
 
     /// Why a decoder failed: storage if it was that, or the file.

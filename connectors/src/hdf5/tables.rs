@@ -2,7 +2,6 @@
 //!
 //! In: the options of a table. Out: a table provider, or an error that lists what the file holds.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use almagest_engine::array::ArraySource;
@@ -14,7 +13,7 @@ use datafusion::catalog::TableProvider;
 
 use super::attributes::Attributes;
 use super::dataset::Hdf5Array;
-use super::dimensions;
+use super::dimensions::{self, Names};
 use super::groups::{self, is_dataset, is_group};
 use super::metadata::Metadata;
 use super::object::Object;
@@ -30,8 +29,7 @@ type NamedArrays = Vec<(String, Result<Arc<dyn ArraySource>>)>;
 pub struct OpenFile {
     metadata: Metadata,
     location: String,
-    /// The name of every dataset by its address, once it is needed.
-    names: Option<HashMap<u64, String>>,
+    names: Names,
 }
 
 impl OpenFile {
@@ -40,7 +38,7 @@ impl OpenFile {
     /// # Errors
     /// `DataInvalid` if it is no HDF5 file, `Unreachable`.
     pub fn new(bytes: Arc<FileBytes>, location: String) -> Result<Self> {
-        Ok(Self { metadata: Metadata::open(bytes)?, location, names: None })
+        Ok(Self { metadata: Metadata::open(bytes)?, location, names: Names::default() })
     }
 
     /// The table that `options` ask for.
@@ -90,7 +88,7 @@ impl OpenFile {
     pub fn arrays(&mut self) -> Result<NamedArrays> {
         let root = self.metadata.root;
         let listing = groups::list(&mut self.metadata, root, "")?;
-        self.names = Some(listing.names);
+        self.names.by_address = Some(listing.names);
         let arrays = listing.datasets.into_iter().map(|(name, object)| {
             let array = object.and_then(|object| self.array(&name, &object, None));
             let array = array.map(|array| Arc::new(array) as Arc<dyn ArraySource>);
@@ -163,7 +161,7 @@ impl OpenFile {
     fn only_array(&mut self) -> Result<(String, Object)> {
         let root = self.metadata.root;
         let listing = groups::list(&mut self.metadata, root, "")?;
-        self.names = Some(listing.names);
+        self.names.by_address = Some(listing.names);
         let mut all = vec![];
         for (name, object) in listing.datasets {
             all.push((name.clone(), object.map_err(|error| error.with("dataset", &name))?));

@@ -5,9 +5,11 @@
 //! or below the URLs that its operator named, and refuses the rest by name. Local paths are compared
 //! after symbolic links are followed, so that none leads out.
 //!
-//! While the operator's own statements run (`--init`), what they read is remembered and may be read
-//! from then on: the tables that they make.
+//! While the operator's own statements run (`--init`), the files that they read are remembered and may be
+//! read from then on; so may those that the tables they made will find ([`NamedFiles`]). Folders that
+//! they list are only listed from then on, without what may not be read.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path as LocalPath, PathBuf};
@@ -30,16 +32,45 @@ use object_store::{
 use parking_lot::RwLock;
 use url::Url;
 
+use super::named_files::{NamedFiles, Place};
+use super::paths::{followed, is_same_host, plain_path, reaches};
+
 /// What may be read and written.
 #[derive(Debug, Default)]
 pub struct Access {
     /// Folders and files, without symbolic links.
-    readable: RwLock<Vec<PathBuf>>,
+    readable: Vec<PathBuf>,
     writable: Option<PathBuf>,
     /// Beginnings of URLs.
-    urls: RwLock<Vec<Url>>,
+    urls: Vec<Url>,
+    /// What the operator's statements opened.
+    opened: RwLock<Opened>,
     /// Whether what is read now may be read from now on.
     learns: AtomicBool,
+}
+
+/// What the operator's statements opened beside what was named.
+#[derive(Debug, Default)]
+struct Opened {
+    /// Files without symbolic links, and URLs, that were read: these and nothing below them.
+    files: HashSet<PathBuf>,
+    urls: HashSet<Url>,
+    /// What was listed, and may be listed.
+    listed_folders: Vec<PathBuf>,
+    listed_urls: Vec<Url>,
+    /// What their tables read, which may be new files.
+    named: Vec<NamedFiles>,
+}
+
+/// What of a list is given on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listing {
+    /// All of it.
+    Whole,
+    /// All of it, and what may not be read is an error: a link leads out.
+    Checked,
+    /// What may be read: the rest of the folder is nobody's business.
+    Readable,
 }
 
 impl Access {
@@ -69,9 +100,10 @@ impl Access {
             })
         });
         Ok(Self {
-            readable: RwLock::new(readable),
+            readable,
             writable,
-            urls: RwLock::new(urls.collect::<Result<_>>()?),
+            urls: urls.collect::<Result<_>>()?,
+            opened: RwLock::default(),
             learns: AtomicBool::new(false),
         })
     }
@@ -83,8 +115,7 @@ impl Access {
 
     /// A message without the folders of the server: files are named as from the folder they are in.
     pub fn hide(&self, message: &str) -> String {
-        let mut folders: Vec<String> =
-            self.readable.read().iter().map(|folder| folder.display().to_string()).collect();
+        let mut folders = self.folders();
         // the longest first, as one may lie in another
         folders.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
         let hidden = folders.iter().fold(message.to_string(), |message, folder| {
@@ -101,6 +132,31 @@ impl Access {
         })
     }
 
+    /// The folders that messages do not name.
+    fn folders(&self) -> Vec<String> {
+        let opened = self.opened.read();
+        let around = opened.files.iter().filter_map(|file| file.parent());
+        let all = self.readable.iter().map(PathBuf::as_path);
+        let all = all.chain(opened.listed_folders.iter().map(PathBuf::as_path)).chain(around);
+        let all = all.filter(|folder| folder.parent().is_some());
+        all.collect::<BTreeSet<_>>().iter().map(|folder| folder.display().to_string()).collect()
+    }
+
+    /// Lets be read what a table reads, new files that fit it too.
+    pub fn allow(&self, files: NamedFiles) {
+        let mut opened = self.opened.write();
+        match files.only() {
+            // many tables are of files that were named one by one
+            Some(Place::File(path)) => {
+                opened.files.insert(followed(&path));
+            }
+            Some(Place::Url(url)) => {
+                opened.urls.insert(url);
+            }
+            None => opened.named.push(files),
+        }
+    }
+
     /// Begins or ends to allow whatever is read.
     pub fn learn(&self, learns: bool) {
         self.learns.store(learns, Ordering::Relaxed);
@@ -110,94 +166,113 @@ impl Access {
         self.learns.load(Ordering::Relaxed)
     }
 
-    /// Refuses a place where COPY and CREATE EXTERNAL TABLE may not write.
+    /// Refuses a place where COPY and CREATE EXTERNAL TABLE may not write. A URL must say the path of the
+    /// file as it is: array formats decode it themselves, and what is checked here must be what they open.
     ///
     /// # Errors
-    /// `Plan`.
+    /// `Denied`.
     pub fn check_write(&self, place: &str) -> Result<()> {
-        let path = place.strip_prefix("file://").unwrap_or(place);
-        let path = LocalPath::new(path);
-        let is_within =
-            self.writable.as_ref().is_some_and(|folder| followed(path).starts_with(folder));
-        if is_within && !place.trim_start_matches("file://").contains("://") {
-            return Ok(());
+        let Some(folder) = &self.writable else {
+            return Err(Error::denied(
+                "this server writes nothing; fetch the rows and write them yourself",
+            ));
+        };
+        let path = match Url::parse(place) {
+            Err(_) => PathBuf::from(place),
+            Ok(url) if url.scheme() == "file" => plain_path(place, &url)?,
+            Ok(_) => return Err(outside(place)),
+        };
+        match followed(&path).starts_with(folder) {
+            true => Ok(()),
+            false => Err(outside(place)),
         }
-        Err(match &self.writable {
-            None => {
-                Error::denied("this server writes nothing; fetch the rows and write them yourself")
-            }
-            Some(_) => Error::denied(format!(
-                "'{place}' lies outside of the folder in which this server writes; name a file in it"
-            )),
-        })
     }
 
     fn may_read(&self, path: &LocalPath) -> bool {
         let whole = followed(path);
-        if self.readable.read().iter().any(|folder| whole.starts_with(folder)) {
+        if self.is_in_readable(&whole) || self.opened.read().files.contains(&whole) {
             return true;
         }
         if self.learns() {
-            self.readable.write().push(whole);
+            self.opened.write().files.insert(whole);
         }
         self.learns()
     }
 
+    fn is_in_readable(&self, whole: &LocalPath) -> bool {
+        self.readable.iter().any(|folder| whole.starts_with(folder))
+    }
+
     fn may_reach(&self, url: &Url) -> bool {
-        let reaches = self.urls.read().iter().any(|allowed| {
-            allowed.scheme() == url.scheme()
-                && allowed.host_str() == url.host_str()
-                && allowed.port_or_known_default() == url.port_or_known_default()
-                && is_below(url.path(), allowed.path())
-        });
-        if !reaches && self.learns() {
-            self.urls.write().push(url.clone());
+        if self.is_below_allowed(url) || self.opened.read().urls.contains(url) {
+            return true;
         }
-        reaches || self.learns()
+        if self.learns() {
+            self.opened.write().urls.insert(url.clone());
+        }
+        self.learns()
+    }
+
+    fn is_below_allowed(&self, url: &Url) -> bool {
+        self.urls.iter().any(|allowed| reaches(allowed, url))
+    }
+
+    /// Whether a table of the operator's reads a file: of the store at `base`, or of this machine.
+    fn is_of_table(&self, base: Option<&Url>, path: &Path) -> bool {
+        let opened = self.opened.read();
+        opened.named.iter().any(|files| match base {
+            None => files.of_machine(path).is_some_and(|folder| {
+                // no link leads out of where the table looks
+                followed(LocalPath::new(&format!("/{path}"))).starts_with(followed(&folder))
+            }),
+            Some(base) => files.of_store(base, path),
+        })
+    }
+
+    /// What may be listed of a folder; `None` for nothing.
+    fn may_list(&self, folder: &LocalPath) -> Option<Listing> {
+        let whole = followed(folder);
+        if self.is_in_readable(&whole) {
+            return Some(Listing::Checked);
+        }
+        if self.learns() {
+            self.opened.write().listed_folders.push(whole);
+            return Some(Listing::Whole);
+        }
+        let opened = self.opened.read();
+        let is_below = opened.listed_folders.iter().any(|folder| whole.starts_with(folder));
+        // a file that is gone is looked for as a folder
+        (is_below || opened.files.contains(&whole)).then_some(Listing::Readable)
+    }
+
+    /// The same below a URL.
+    fn may_list_url(&self, url: &Url) -> Option<Listing> {
+        if self.is_below_allowed(url) {
+            return Some(Listing::Checked);
+        }
+        if self.learns() {
+            self.opened.write().listed_urls.push(url.clone());
+            return Some(Listing::Whole);
+        }
+        let opened = self.opened.read();
+        let is_below = opened.listed_urls.iter().any(|listed| reaches(listed, url));
+        (is_below || opened.urls.contains(url)).then_some(Listing::Readable)
     }
 
     /// Whether there is anything to read at the scheme and host of a URL.
     fn knows_host(&self, url: &Url) -> bool {
-        self.learns()
-            || self.urls.read().iter().any(|allowed| {
-                allowed.scheme() == url.scheme()
-                    && allowed.host_str() == url.host_str()
-                    && allowed.port_or_known_default() == url.port_or_known_default()
-            })
+        let opened = self.opened.read();
+        let named = opened.named.iter().map(NamedFiles::url);
+        let mut known =
+            self.urls.iter().chain(&opened.urls).chain(&opened.listed_urls).chain(named);
+        self.learns() || known.any(|known| is_same_host(known, url))
     }
 }
 
-/// Whether a path lies at or below another, by whole names.
-fn is_below(path: &str, above: &str) -> bool {
-    let above = above.trim_end_matches('/');
-    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The path without symbolic links, as far as it exists; what does not exist yet is appended.
-fn followed(path: &LocalPath) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let mut missing = vec![];
-    let mut existing = absolute.as_path();
-    loop {
-        if let Ok(whole) = std::fs::canonicalize(existing) {
-            let rest = missing.iter().rev();
-            return rest.fold(whole, |path, name| match name {
-                // of a folder that does not exist
-                std::path::Component::ParentDir => {
-                    path.parent().map_or_else(PathBuf::new, LocalPath::to_path_buf)
-                }
-                name => path.join(name),
-            });
-        }
-        let mut components = existing.components();
-        match components.next_back() {
-            Some(name) if !components.as_path().as_os_str().is_empty() => {
-                missing.push(name);
-                existing = components.as_path();
-            }
-            _ => return absolute,
-        }
-    }
+fn outside(place: &str) -> Error {
+    Error::denied(format!(
+        "'{place}' lies outside of the folder in which this server writes; name a file in it"
+    ))
 }
 
 /// The stores of a server's sessions.
@@ -291,7 +366,20 @@ impl Guarded {
             None => self.access.may_read(LocalPath::new(&name)),
             Some(_) => Url::parse(&name).is_ok_and(|url| self.access.may_reach(&url)),
         };
-        if may { Ok(()) } else { Err(denied(path, refused(&name))) }
+        match may || self.access.is_of_table(self.base.as_ref(), path) {
+            true => Ok(()),
+            false => Err(denied(path, refused(&name))),
+        }
+    }
+
+    /// What may be listed.
+    fn check_list(&self, path: &Path) -> StoreResult<Listing> {
+        let name = self.name_of(path);
+        let listing = match &self.base {
+            None => self.access.may_list(LocalPath::new(&name)),
+            Some(_) => Url::parse(&name).ok().and_then(|url| self.access.may_list_url(&url)),
+        };
+        listing.ok_or_else(|| denied(path, refused(&name)))
     }
 
     fn check_write(&self, path: &Path) -> StoreResult<()> {
@@ -299,9 +387,13 @@ impl Guarded {
         written.map_err(|error| denied(path, error))
     }
 
-    /// What a list gave, as far as it may be read: a symbolic link may lead out.
-    fn checked(&self, meta: ObjectMeta) -> StoreResult<ObjectMeta> {
-        self.check_read(&meta.location).map(|()| meta)
+    /// What a list gave, if it is given on.
+    fn listed(&self, listing: Listing, meta: ObjectMeta) -> StoreResult<Option<ObjectMeta>> {
+        match listing {
+            Listing::Whole => Ok(Some(meta)),
+            Listing::Checked => self.check_read(&meta.location).map(|()| Some(meta)),
+            Listing::Readable => Ok(self.check_read(&meta.location).is_ok().then_some(meta)),
+        }
     }
 
     fn again(&self) -> Self {
@@ -362,20 +454,25 @@ impl ObjectStore for Guarded {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
         let this = self.again();
-        if let Err(error) = this.check_read(prefix.unwrap_or(&Path::default())) {
-            return futures::stream::once(async { Err(error) }).boxed();
-        }
+        let listing = match this.check_list(prefix.unwrap_or(&Path::default())) {
+            Ok(listing) => listing,
+            Err(error) => return futures::stream::once(async { Err(error) }).boxed(),
+        };
         let listed = self.inner.list(prefix);
-        listed.and_then(move |meta| std::future::ready(this.checked(meta))).boxed()
+        let given =
+            listed.try_filter_map(move |meta| std::future::ready(this.listed(listing, meta)));
+        given.boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.check_read(prefix.unwrap_or(&Path::default()))?;
-        let listed = self.inner.list_with_delimiter(prefix).await?;
-        for meta in &listed.objects {
-            self.check_read(&meta.location)?;
+        let listing = self.check_list(prefix.unwrap_or(&Path::default()))?;
+        let mut all = self.inner.list_with_delimiter(prefix).await?;
+        let mut given = vec![];
+        for meta in std::mem::take(&mut all.objects) {
+            given.extend(self.listed(listing, meta)?);
         }
-        Ok(listed)
+        all.objects = given;
+        Ok(all)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
@@ -451,6 +548,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_listed_while_it_learns_is_not_read_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().canonicalize().unwrap();
+        std::fs::write(whole.join("a"), "x").unwrap();
+        std::fs::write(whole.join("b"), "x").unwrap();
+        let stores = guarded(&[], None, &[]);
+        let store = stores.get_store(&Url::parse("file:///").unwrap()).unwrap();
+        let prefix = Path::from_absolute_path(&whole).unwrap();
+        let listed = || store.list(Some(&prefix)).try_collect::<Vec<_>>();
+        stores.access.learn(true);
+        assert_eq!(listed().await.unwrap().len(), 2);
+        read(&stores, &whole.join("a")).await.unwrap();
+        stores.access.learn(false);
+        assert_eq!(listed().await.unwrap().len(), 1);
+        let delimited = store.list_with_delimiter(Some(&prefix)).await.unwrap();
+        assert_eq!(delimited.objects.len(), 1);
+        assert!(read(&stores, &whole.join("b")).await.is_err());
+        let above = Path::from_absolute_path(whole.parent().unwrap()).unwrap();
+        assert!(store.list(Some(&above)).try_collect::<Vec<_>>().await.is_err());
+    }
+
+    #[tokio::test]
     async fn writing_stays_in_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().canonicalize().unwrap();
@@ -474,6 +593,24 @@ mod tests {
         }
         for place in ["s3://bucket/a", "http://host/a", "/etc/x", "relative"] {
             assert!(access.check_write(place).is_err(), "{place}");
+        }
+        let inside = inside.display();
+        for place in [format!("{inside}/a"), format!("file://{inside}/a"), format!("{inside}/%2e")]
+        {
+            access.check_write(&place).unwrap();
+        }
+        for place in [
+            format!("file://{inside}/%2e%2e/b"),
+            format!("file://{inside}/x%2f..%2f..%2fb"),
+            format!("file://{inside}/../in/a"),
+            format!("file://{inside}/%61"),
+            format!("file://{inside}/a?b"),
+            format!("file://localhost{inside}/a"),
+            format!("file://host{inside}/a"),
+            format!("file:{inside}/a"),
+            format!("FILE://{inside}/a"),
+        ] {
+            assert!(access.check_write(&place).is_err(), "{place}");
         }
     }
 

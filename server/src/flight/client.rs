@@ -13,10 +13,14 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, WriteOp};
-use datafusion::physical_plan::execute_stream;
-use futures::{Stream, TryStreamExt};
+use datafusion::physical_plan::{collect, execute_stream};
+use datafusion::prelude::SessionContext;
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, TryStreamExt};
 use parking_lot::Mutex;
 
 use super::layered::Layered;
@@ -163,10 +167,7 @@ impl Client {
                     None | Some(LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) => Schema::empty(),
                     Some(plan) => plan.schema().as_arrow().clone(),
                 };
-                let mut rows = vec![];
-                for plan in plans {
-                    rows.extend(self.change(plan).await?);
-                }
+                let rows = self.change_all(plans).await?;
                 drop(pass);
                 Query::done(text, &schema, rows, life)
             }
@@ -191,7 +192,12 @@ impl Client {
     pub fn sweep(&self) {
         let now = Instant::now();
         let over: Vec<_> = self.queries.lock().extract_if(|_, query| query.is_over(now)).collect();
-        drop(over);
+        over.iter().for_each(|(_, query)| query.abandon_soon());
+    }
+
+    /// Ends what nobody fetches, as the session is closed: what was begun holds it.
+    pub fn close(&self) {
+        self.queries.lock().values().for_each(|query| query.abandon_soon());
     }
 
     /// The physical plans of a query.
@@ -207,6 +213,15 @@ impl Client {
     }
 
     async fn planned(&self, plan: &LogicalPlan) -> Result<Planned> {
+        let (state, runtime) = self.limited()?;
+        let task = TaskContext::from(&state).with_runtime(runtime);
+        let plan = plan.clone();
+        let physical = apart(async move { Ok(state.create_physical_plan(&plan).await?) }).await?;
+        Ok((physical, Arc::new(task)))
+    }
+
+    /// The state of the session with the settings of a query that has its limits, and what it may use.
+    fn limited(&self) -> Result<(SessionState, Arc<RuntimeEnv>)> {
         let mut state = self.session.context().state();
         let limits = &self.shared.limits;
         let mut runtime = state.runtime_env().as_ref().clone();
@@ -218,14 +233,36 @@ impl Client {
             let files = SpillQuota::over(runtime.disk_manager, "one query on this server", bytes)?;
             runtime.disk_manager = Arc::new(files);
         }
-        let task = TaskContext::from(&state).with_runtime(Arc::new(runtime));
-        let plan = plan.clone();
-        let physical = apart(async move { Ok(state.create_physical_plan(&plan).await?) }).await?;
-        Ok((physical, Arc::new(task)))
+        Ok((state, Arc::new(runtime)))
     }
 
-    /// Does what a statement says that changes something.
-    async fn change(&self, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+    /// Does what statements say that change something, in the time that a query has.
+    async fn change_all(&self, plans: Vec<LogicalPlan>) -> Result<Vec<RecordBatch>> {
+        let limits = &self.shared.limits;
+        let changes: Vec<_> = plans.into_iter().map(|plan| self.change(plan)).collect();
+        let changed = async {
+            let mut rows = vec![];
+            for change in changes {
+                rows.extend(change.await?);
+            }
+            Ok::<_, Error>(rows)
+        };
+        match limits.time_max {
+            None => changed.await,
+            Some(time) => match tokio::time::timeout(time, changed).await {
+                Ok(changed) => changed,
+                Err(_) => Err(limits.overdue()),
+            },
+        }
+    }
+
+    /// Does what a statement says that changes something. Boxed, as the compiler takes very long to
+    /// see that a future around plans may go to another thread.
+    fn change(&self, plan: LogicalPlan) -> BoxFuture<'_, Result<Vec<RecordBatch>>> {
+        self.changed(plan).boxed()
+    }
+
+    async fn changed(&self, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
         let stored = &self.shared.stored;
         match plan {
             LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) if is_shared(&table.name) => {
@@ -248,7 +285,7 @@ impl Client {
             }
             LogicalPlan::Ddl(DdlStatement::DropTable(ref table)) if self.is_stored(&table.name) => {
                 self.policy().check_writes()?;
-                stored.remove(table.name.table()).await;
+                stored.remove(table.name.table()).await?;
                 Ok(vec![])
             }
             LogicalPlan::Ddl(DdlStatement::DropTable(ref table))
@@ -261,14 +298,29 @@ impl Client {
                     table.name.table()
                 )))
             }
+            // a table in a schema of the session's own
+            plan @ LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(_)) => {
+                let (state, runtime) = self.limited()?;
+                let state = SessionStateBuilder::new_from_existing(state);
+                let state = state.with_runtime_env(runtime).build();
+                self.run(SessionContext::new_with_state(state), plan).await
+            }
+            plan @ (LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) => {
+                self.run(self.session.context().clone(), plan).await
+            }
+            // COPY, and INSERT into what is no table of all
             plan => {
-                let context = self.session.context().clone();
-                let ran = self.shared.start(async move {
-                    Ok(context.execute_logical_plan(plan).await?.collect().await?)
-                });
+                let (plan, task) = self.planned(&plan).await?;
+                let ran = self.shared.start(async move { Ok(collect(plan, task).await?) });
                 joined(ran).await
             }
         }
+    }
+
+    /// Runs a statement as DataFusion does.
+    async fn run(&self, context: SessionContext, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let running = async move { Ok(context.execute_logical_plan(plan).await?.collect().await?) };
+        joined(self.shared.start(running.boxed())).await
     }
 
     /// Whether a name is, for this session, that of a table that clients made.
@@ -338,8 +390,10 @@ impl Client {
     pub fn query(&self, id: &str) -> Result<Arc<Query>> {
         let mut queries = self.queries.lock();
         let found = queries.get(id).filter(|query| !query.is_over(Instant::now())).cloned();
-        if found.is_none() {
-            queries.remove(id);
+        if found.is_none()
+            && let Some(over) = queries.remove(id)
+        {
+            over.abandon_soon();
         }
         found.ok_or_else(|| {
             Error::not_found("no such query in this session; it was closed, or fetched too late")
@@ -350,7 +404,11 @@ impl Client {
     pub fn cancel(&self, id: &str) -> bool {
         // it stays for a while: whoever comes for its rows is told what became of them
         let query = self.queries.lock().get(id).cloned();
-        query.inspect(|query| query.cancel()).is_some()
+        let cancelled = query.inspect(|query| {
+            query.cancel();
+            query.abandon_soon();
+        });
+        cancelled.is_some()
     }
 
     /// Keeps a prepared statement.

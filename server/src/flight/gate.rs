@@ -100,7 +100,7 @@ impl Gate {
                 if self.logins.find(&token, Instant::now()).is_some() {
                     return Ok(token);
                 }
-                self.check_token(&token, peer(request.extensions()))?
+                self.check_token(&token)?
             }
         };
         let client = Arc::new(self.made(identity)?);
@@ -124,7 +124,7 @@ impl Gate {
                 if let Some(client) = self.logins.find(&token, Instant::now()) {
                     return Ok(client);
                 }
-                self.check_token(&token, peer(request.extensions()))?
+                self.check_token(&token)?
             }
         };
         self.connected(identity, request.extensions())
@@ -133,14 +133,25 @@ impl Gate {
     /// Ends the session of whoever asks.
     pub fn close<T>(&self, request: &Request<T>) {
         let header = header_of(request.metadata()).ok().flatten();
-        if let Some(Ok(Credentials::Bearer(token))) = header.map(Credentials::parse)
-            && self.logins.close(&token)
-        {
-            return;
+        if let Some(Ok(Credentials::Bearer(token))) = header.map(Credentials::parse) {
+            let client = self.logins.find(&token, Instant::now());
+            if self.logins.close(&token) {
+                client.iter().for_each(|client| client.close());
+                return;
+            }
         }
         if let Some(connection) = connection_of(request.extensions()) {
-            self.connected.lock().retain(|(_, of), _| *of != connection);
+            self.close_connected(|(_, of), _| *of == connection);
         }
+    }
+
+    /// Ends the sessions without a token of their own that are such.
+    fn close_connected(&self, mut is_such: impl FnMut(&(String, u64), &Connected) -> bool) {
+        let mut connected = self.connected.lock();
+        let closed = connected.extract_if(|key, session| is_such(key, session));
+        let closed: Vec<_> = closed.map(|(_, session)| session.client).collect();
+        drop(connected);
+        closed.iter().for_each(|client| client.close());
     }
 
     /// Remembers who asks how far a query is, as it ends with them until its rows are fetched.
@@ -156,27 +167,24 @@ impl Gate {
 
     /// Ends the sessions of a connection that has ended, and what it polled for.
     pub fn disconnected(&self, connection: u64) {
-        self.connected.lock().retain(|(_, of), _| *of != connection);
+        self.close_connected(|(_, of), _| *of == connection);
         for query in self.polled.lock().remove(&connection).unwrap_or_default() {
-            tokio::spawn(async move {
-                if let Some(query) = query.upgrade() {
-                    query.abandon().await;
-                }
-            });
+            if let Some(query) = query.upgrade() {
+                query.abandon_soon();
+            }
         }
     }
 
     /// Ends what nobody has used for long.
     pub fn sweep(&self) {
         let now = Instant::now();
-        drop(self.logins.sweep(now));
+        self.logins.sweep(now).iter().for_each(|client| client.close());
         let idle_max = self.shared.limits.idle_max;
+        self.close_connected(|_, session| now.duration_since(session.used) >= idle_max);
         let mut clients = self.logins.all();
-        {
-            let mut connected = self.connected.lock();
-            connected.retain(|_, session| now.duration_since(session.used) < idle_max);
-            clients.extend(connected.values().map(|session| Arc::clone(&session.client)));
-        }
+        let connected = self.connected.lock();
+        clients.extend(connected.values().map(|session| Arc::clone(&session.client)));
+        drop(connected);
         clients.iter().for_each(|client| client.sweep());
     }
 
@@ -216,26 +224,38 @@ impl Gate {
         peer: String,
     ) -> Result<Identity, Status> {
         let key = format!("{name} at {peer}");
-        self.check_failures(Some(&key), &peer)?;
+        self.check_failures(&key, &peer)?;
         let Some(users) = self.users.clone() else { return Err(no_users()) };
         let _turn = self.checks.acquire().await.map_err(|_| Status::unavailable("it ends"))?;
+        // others of the same name may have failed while this one waited for its turn
+        self.check_failures(&key, &peer)?;
         let owned = name.to_string();
         let checking =
             tokio::task::spawn_blocking(move || users.verify_password(&owned, &password));
         let found = checking.await.map_err(|_| Status::internal("checking a password failed"))?;
-        self.outcome(found, Some(&key), &peer)
+        match found {
+            Some(user) => {
+                self.failures.succeeded(&key);
+                Ok(identity_of(user))
+            }
+            None => {
+                self.failures.failed(&key, Instant::now());
+                self.peer_failures.failed(&peer, Instant::now());
+                Err(self.refused())
+            }
+        }
     }
 
-    fn check_token(&self, token: &str, peer: String) -> Result<Identity, Status> {
-        // nobody guesses a token, but whoever tries must not do so for ever
-        self.check_failures(None, &peer)?;
+    /// Who has a token. One that is wrong is no failure of its address: nobody guesses 256 random bits,
+    /// and a program that goes on with one that is over must not lock out those beside it.
+    fn check_token(&self, token: &str) -> Result<Identity, Status> {
         let found = self.users.as_ref().and_then(|users| users.verify_token(token));
-        self.outcome(found, None, &peer)
+        found.map(identity_of).ok_or_else(|| self.refused())
     }
 
-    fn check_failures(&self, key: Option<&str>, peer: &str) -> Result<(), Status> {
+    fn check_failures(&self, key: &str, peer: &str) -> Result<(), Status> {
         let now = Instant::now();
-        let wait = key.and_then(|key| self.failures.check(key, now).err());
+        let wait = self.failures.check(key, now).err();
         let wait = wait.max(self.peer_failures.check(peer, now).err());
         match wait {
             None => Ok(()),
@@ -246,25 +266,14 @@ impl Gate {
         }
     }
 
-    fn outcome(
-        &self,
-        found: Option<User>,
-        key: Option<&str>,
-        peer: &str,
-    ) -> Result<Identity, Status> {
-        match found {
-            Some(user) => {
-                key.iter().for_each(|key| self.failures.succeeded(key));
-                Ok(Identity { name: user.name, writes: user.writable })
-            }
-            None => {
-                key.iter().for_each(|key| self.failures.failed(key, Instant::now()));
-                self.peer_failures.failed(peer, Instant::now());
-                self.shared.metrics.refused.inc();
-                Err(Status::unauthenticated("the user, password or token is wrong"))
-            }
-        }
+    fn refused(&self) -> Status {
+        self.shared.metrics.refused.inc();
+        Status::unauthenticated("the user, password or token is wrong")
     }
+}
+
+fn identity_of(user: User) -> Identity {
+    Identity { name: user.name, writes: user.writable }
 }
 
 fn anonymous() -> Identity {

@@ -70,11 +70,16 @@ impl Policy<'_> {
                 None => TreeNodeRecursion::Continue,
             })
         })?;
-        // EXPLAIN shows what it does not do
-        match (refusal, plan) {
-            (Some(error), _) => Err(error),
-            (None, LogicalPlan::Explain(_)) => Ok(Effect::Reads),
-            (None, _) => Ok(effect),
+        match (refusal, plan, effect) {
+            (Some(error), _, _) => Err(error),
+            // EXPLAIN shows what it does not do
+            (None, LogicalPlan::Explain(_), _) => Ok(Effect::Reads),
+            // and this does it, which would go past what is done for each of them here
+            (None, LogicalPlan::Analyze(_), Effect::Changes) => Err(Error::unsupported(
+                "EXPLAIN ANALYZE runs its statement, and on a server only one that reads; leave out \
+                 ANALYZE, or explain the SELECT in it",
+            )),
+            (None, _, effect) => Ok(effect),
         }
     }
 
@@ -143,11 +148,39 @@ impl Policy<'_> {
         Ok(Effect::Changes)
     }
 
-    /// Refuses settings that are not the client's.
+    /// Refuses settings that are not the client's, and values of those that are which the server does not
+    /// take; without a value a setting is to be what it was before any was given.
     ///
     /// # Errors
-    /// `Plan`.
+    /// `Denied`.
     pub fn check_setting(&self, name: &str, value: Option<&str>) -> Result<()> {
+        self.check_name(name)?;
+        let name = name.trim().to_ascii_lowercase();
+        let most = match name.as_str() {
+            "datafusion.execution.batch_size" => BATCH_SIZE_MAX,
+            "datafusion.execution.target_partitions" => self.threads,
+            _ => return Ok(()),
+        };
+        match value.map(|value| (value, value.trim().parse::<usize>())) {
+            // all cores of the machine is what DataFusion would take
+            None if name == "datafusion.execution.target_partitions" => {
+                Err(Error::denied(format!(
+                    "{name} is not reset on this server; say how many threads: SET {name} = {most}"
+                )))
+            }
+            None => Ok(()),
+            Some((_, Ok(number))) if (1..=most).contains(&number) => Ok(()),
+            Some((value, _)) => Err(Error::denied(format!(
+                "{name} is at least 1 and at most {most} on this server, not {value}"
+            ))),
+        }
+    }
+
+    /// Refuses settings that are not the client's, whatever their values.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub fn check_name(&self, name: &str) -> Result<()> {
         let name = name.trim().to_ascii_lowercase();
         let is_allowed = SETTINGS.iter().any(|allowed| {
             name == *allowed || (allowed.ends_with('.') && name.starts_with(allowed))
@@ -158,17 +191,7 @@ impl Policy<'_> {
                 SETTINGS.map(|name| name.trim_end_matches('.')).join(", ")
             )));
         }
-        let most = match name.as_str() {
-            "datafusion.execution.batch_size" => BATCH_SIZE_MAX,
-            "datafusion.execution.target_partitions" => self.threads,
-            _ => return Ok(()),
-        };
-        match value.map(|value| value.trim().parse::<usize>()) {
-            Some(Ok(value)) if value > most => {
-                Err(Error::denied(format!("{name} is at most {most} on this server, not {value}")))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Refuses to change tables and files.
@@ -210,6 +233,9 @@ mod tests {
             "SET datafusion.optimizer.max_passes = 3",
             "DROP VIEW IF EXISTS v",
             "PREPARE p AS SELECT $1 + 1",
+            "SET datafusion.execution.target_partitions = 2",
+            "SET datafusion.execution.target_partitions = 1",
+            "RESET datafusion.execution.batch_size",
         ] {
             assert_eq!(judged(sql, &access, false).await.unwrap(), Effect::Changes, "{sql}");
         }
@@ -226,7 +252,11 @@ mod tests {
             ("SET datafusion.catalog.location = '/etc'", "not a session's to set"),
             ("SET datafusion.sql_parser.recursion_limit = 100000", "not a session's to set"),
             ("SET datafusion.execution.target_partitions = 3", "at most 2"),
+            ("SET datafusion.execution.target_partitions = 0", "at least 1"),
+            ("SET datafusion.execution.target_partitions = 'many'", "at least 1"),
+            ("RESET datafusion.execution.target_partitions", "target_partitions = 2"),
             ("SET datafusion.execution.batch_size = 1000000000", "at most"),
+            ("SET datafusion.execution.batch_size = 0", "at least 1"),
             ("COPY (SELECT 1) TO '/tmp/x.csv'", "makes no tables"),
             ("EXPLAIN ANALYZE COPY (SELECT 1) TO '/tmp/x.csv'", "makes no tables"),
             ("CREATE TABLE t AS SELECT 1", "makes no tables"),
@@ -244,6 +274,10 @@ mod tests {
         let access = Access::try_new(&[], Some(folder.path()), &[]).unwrap();
         let inside = format!("COPY (SELECT 1) TO '{}/x.csv'", folder.path().display());
         assert_eq!(judged(&inside, &access, true).await.unwrap(), Effect::Changes);
+        let shown = judged(&format!("EXPLAIN {inside}"), &access, true).await.unwrap();
+        assert_eq!(shown, Effect::Reads);
+        let error = judged(&format!("EXPLAIN ANALYZE {inside}"), &access, true).await.unwrap_err();
+        assert!(error.message().contains("only one that reads"), "{error}");
         let error = judged(&inside, &access, false).await.unwrap_err();
         assert!(error.message().contains("may only read"), "{error}");
         let outside = format!("COPY (SELECT 1) TO '{}/../x.csv'", folder.path().display());

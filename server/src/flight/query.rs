@@ -172,11 +172,19 @@ impl Query {
 
     /// Ends what was begun by asking how far it is, if nobody has come for the rows.
     pub async fn abandon(&self) {
-        let mut begun = self.begun.lock().await;
-        if !matches!(*begun, Begun::Fetched) {
+        let begun = std::mem::replace(&mut *self.begun.lock().await, Begun::Fetched);
+        if !matches!(begun, Begun::Fetched) {
             self.cancel();
-            *begun = Begun::Fetched;
         }
+    }
+
+    /// The same, without waiting for it. Whoever forgets a query does so, as rows that were begun hold
+    /// the query and its client, and it holds the rows: dropped alone, none of them would ever go.
+    pub fn abandon_soon(self: &Arc<Self>) {
+        // at the end of the process there is nothing to wait for
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let query = Arc::clone(self);
+        runtime.spawn(async move { query.abandon().await });
     }
 
     /// Its rows, conformed to its schema.
@@ -198,6 +206,10 @@ impl Query {
     /// Those of the query.
     pub async fn how_far(self: &Arc<Self>, client: &Arc<Client>) -> Result<HowFar> {
         let mut begun = self.begun.lock().await;
+        let is_given_up = matches!(*begun, Begun::Fetched) && *self.cancelled.borrow();
+        if is_given_up && matches!(self.source, Source::Plans(_)) {
+            return Err(stopped());
+        }
         if matches!(*begun, Begun::Not) {
             let (query, client) = (Arc::clone(self), Arc::clone(client));
             *begun = Begun::Runs(SpawnedTask::spawn(async move {
@@ -359,7 +371,7 @@ impl Making {
         let batch = tokio::select! {
             biased;
             _ = self.cancelled.wait_for(|cancelled| *cancelled) => return Some(Err(stopped())),
-            () = overdue => return Some(Err(self.record.overdue())),
+            () = overdue => return Some(Err(self.record.client.shared().limits.overdue())),
             batch = self.receiver.recv() => batch,
         };
         let Some(batch) = batch else {
@@ -417,13 +429,6 @@ impl Record {
             (_, Some(most)) if self.bytes > most => passed("bytes", most),
             _ => Ok(()),
         }
-    }
-
-    fn overdue(&self) -> Error {
-        Error::exhausted(format!(
-            "the query ran longer than the {} s that this server allows; ask for less",
-            self.client.shared().limits.time_max.unwrap_or_default().as_secs()
-        ))
     }
 }
 

@@ -127,7 +127,7 @@ async fn set_one(client: &Client, name: &str, value: SessionOptionValue) -> Resu
         name => name,
     };
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-    if !setting.chars().all(is_name) || client.policy().check_setting(setting, None).is_err() {
+    if !setting.chars().all(is_name) || client.policy().check_name(setting).is_err() {
         return Err(ErrorValue::InvalidName);
     }
     let statement = match value.option_value {
@@ -151,7 +151,7 @@ pub fn get(client: &Client) -> GetSessionOptionsResult {
     let mut session_options = HashMap::new();
     for entry in options.entries() {
         let Some(value) = entry.value else { continue };
-        if policy.check_setting(&entry.key, None).is_err() {
+        if policy.check_name(&entry.key).is_err() {
             continue;
         }
         for (short, name) in [CATALOG, SCHEMA] {

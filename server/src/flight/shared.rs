@@ -17,6 +17,7 @@ use super::access::{Access, GuardedStores};
 use super::data::{register_folder, run_init};
 use super::layered::Layered;
 use super::metrics::Metrics;
+use super::named_files::named_files;
 use super::stored::StoredTables;
 use crate::cluster::{LocalCluster, Place, local_options};
 use crate::limits::{Admission, Limits};
@@ -47,6 +48,16 @@ pub struct FlightLimits {
     pub idle_max: Duration,
     /// Sessions at once.
     pub sessions_max: usize,
+}
+
+impl FlightLimits {
+    /// What whoever ran longer than is allowed is told.
+    pub(super) fn overdue(&self) -> Error {
+        Error::exhausted(format!(
+            "the query ran longer than the {} s that this server allows; ask for less",
+            self.time_max.unwrap_or_default().as_secs()
+        ))
+    }
 }
 
 impl Default for FlightLimits {
@@ -160,6 +171,11 @@ impl Shared {
         let stored = StoredTables::open(access.writable(), reader).await?;
         let tables = first.context().catalog("datafusion").and_then(|all| all.schema("public"));
         let tables = tables.ok_or_else(|| Error::bug("a session without a schema"))?;
+        let state = first.context().state();
+        let ignores = state.config_options().execution.listing_table_ignore_subdirectory;
+        for files in named_files(tables.as_ref(), ignores).await? {
+            access.allow(files);
+        }
         let admission = Arc::new(Admission::new(limits.queries));
         let queries = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
@@ -205,6 +221,15 @@ impl Shared {
     ) -> SpawnedTask<T> {
         let _entered = self.queries.as_ref().map(Runtime::enter);
         SpawnedTask::spawn(task)
+    }
+
+    /// What is wrong with the tables in the folder to write in that could not be opened.
+    pub fn unopened_tables(&self) -> Vec<String> {
+        let unopened = self.stored.unopened().iter();
+        let told = unopened.map(|(name, error)| {
+            format!("table '{name}' cannot be opened, and is left as it is: {error}")
+        });
+        told.collect()
     }
 
     /// Threads that compute.

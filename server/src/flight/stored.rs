@@ -5,10 +5,15 @@
 //! version is seen when its first file is; so what a client that goes away left behind is never read,
 //! and is removed when the server starts. A version that was replaced or dropped is removed when the
 //! last query that reads it ends.
+//!
+//! Others write into the same folder, `COPY` for one. So each version has an empty file beside it whose
+//! name says that it is one ([`LIVE`]), or that it is to be removed ([`DROPPED`]); and what has none is
+//! somebody else's, neither read as a table nor removed.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +39,10 @@ const GROUP_BYTES_MAX: usize = 32 << 20;
 const BATCHES_WAITING: usize = 2;
 /// How the names of what is not whole begin.
 const UNFINISHED: &str = ".unfinished-";
+/// How the name of a file begins that stands for a version with the number behind it.
+const LIVE: &str = ".almagest-table-";
+/// The same for a version that was replaced or dropped, and has not been removed yet.
+const DROPPED: &str = ".almagest-dropped-";
 const EXTENSION: &str = "parquet";
 
 /// What to do about a table that is there already, or is not.
@@ -54,8 +63,11 @@ pub struct StoredTables {
     folder: Option<PathBuf>,
     session: Session,
     tables: RwLock<BTreeMap<String, Stored>>,
-    /// One change at a time.
-    changes: tokio::sync::Mutex<()>,
+    /// Those that could not be opened, with the reason.
+    unopened: BTreeMap<String, Error>,
+    /// One change at a time, with the last number that each table had: none is used again, as queries
+    /// may still read what it stood for.
+    changes: tokio::sync::Mutex<BTreeMap<String, u64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,28 +85,46 @@ pub struct Version {
     is_over: AtomicBool,
 }
 
+impl Version {
+    /// Gives what is whole its number in the folder of its table. It is removed with the last who holds
+    /// it, until it is a table's.
+    fn placed(whole: &Path, table: &Path, number: u64) -> Result<Self> {
+        let mark = marker(table, LIVE, number);
+        let folder = table.join(number.to_string());
+        // the mark first, so that nothing is left which nobody would remove
+        let placed = File::create_new(&mark).and_then(|_| fs::rename(whole, &folder));
+        if let Err(cause) = placed {
+            let _ = fs::remove_file(&mark);
+            return Err(unwritable(&cause));
+        }
+        Ok(Self { folder, number, is_over: AtomicBool::new(true) })
+    }
+}
+
 impl Drop for Version {
     fn drop(&mut self) {
-        if self.is_over.load(Ordering::Relaxed) {
-            let _ = fs::remove_dir_all(&self.folder);
-            if let Some(table) = self.folder.parent() {
-                // only if no other version is in it
-                let _ = fs::remove_dir(table);
-            }
+        if self.is_over.load(Ordering::Relaxed)
+            && let Some(table) = self.folder.parent()
+        {
+            discard(table, self.number);
+            // only if no other version is in it
+            let _ = fs::remove_dir(table);
         }
     }
 }
 
 impl StoredTables {
-    /// The tables in `folder`, which are read by `session`.
+    /// The tables in `folder`, which are read by `session`. One that cannot be opened is left as it is
+    /// ([`StoredTables::unopened`]).
     ///
     /// # Errors
-    /// Those of opening a table.
+    /// `Unreachable` if the folder cannot be read.
     pub async fn open(folder: Option<&Path>, session: Session) -> Result<Self> {
-        let this = Self {
+        let mut this = Self {
             folder: folder.map(Path::to_path_buf),
             session,
             tables: RwLock::default(),
+            unopened: BTreeMap::new(),
             changes: tokio::sync::Mutex::default(),
         };
         for entry in folder.map(entries).transpose()?.unwrap_or_default() {
@@ -102,45 +132,56 @@ impl StoredTables {
             if !entry.is_dir() {
                 continue;
             }
-            if let Some(stored) = this.newest(&entry).await? {
-                this.tables.write().insert(name, stored);
+            match this.newest(&entry).await {
+                Ok(Some(stored)) => {
+                    this.tables.write().insert(name, stored);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    this.unopened.insert(name, error);
+                }
             }
         }
         Ok(this)
     }
 
-    /// The last whole version of a table; what else is there is removed.
-    async fn newest(&self, table: &Path) -> Result<Option<Stored>> {
-        let mut numbers: Vec<u64> = vec![];
-        for entry in entries(table)? {
-            match file_name(&entry).parse() {
-                Ok(number) => numbers.push(number),
-                Err(_) if file_name(&entry).starts_with(UNFINISHED) => {
-                    let _ = fs::remove_dir_all(&entry);
-                }
-                Err(_) => {}
-            }
-        }
-        numbers.sort_unstable();
-        let Some(newest) = numbers.pop() else { return Ok(None) };
-        for number in numbers {
-            let _ = fs::remove_dir_all(table.join(number.to_string()));
-        }
-        let folder = table.join(newest.to_string());
-        for entry in entries(&folder)? {
-            if file_name(&entry).starts_with(UNFINISHED) {
-                let _ = fs::remove_file(&entry);
-            }
-        }
-        self.opened(folder, newest).await.map(Some)
+    /// The tables that could not be opened, each with the reason.
+    pub fn unopened(&self) -> &BTreeMap<String, Error> {
+        &self.unopened
     }
 
-    async fn opened(&self, folder: PathBuf, number: u64) -> Result<Stored> {
+    /// The last version of a table; what else of it is there is removed. `None` for a folder of others.
+    async fn newest(&self, table: &Path) -> Result<Option<Stored>> {
+        let names: Vec<String> = entries(table)?.iter().map(|path| file_name(path)).collect();
+        let marked = |kind: &str| -> Vec<u64> {
+            names.iter().filter_map(|name| number_of(name, kind)).collect()
+        };
+        let (mut live, dropped) = (marked(LIVE), marked(DROPPED));
+        let is_ours = !live.is_empty() || !dropped.is_empty();
+        let left = remove_unfinished(table, &names, is_ours);
+        dropped.into_iter().for_each(|number| discard(table, number));
+        // a mark alone is that of a version which was not put in place any more
+        let alone = live.extract_if(.., |number| !table.join(number.to_string()).is_dir());
+        alone.for_each(|number| discard(table, number));
+        live.sort_unstable();
+        let Some(newest) = live.pop() else {
+            if is_ours || left {
+                let _ = fs::remove_dir(table);
+            }
+            return Ok(None);
+        };
+        let folder = table.join(newest.to_string());
+        let version = Version { folder, number: newest, is_over: AtomicBool::new(false) };
+        let stored = self.opened(version).await?;
+        live.into_iter().for_each(|number| discard(table, number));
+        Ok(Some(stored))
+    }
+
+    async fn opened(&self, version: Version) -> Result<Stored> {
         let state = self.session.context().state();
-        let place = format!("{}/", folder.display());
+        let place = format!("{}/", version.folder.display());
         let options = almagest_engine::registry::TableOptions::new();
         let table = almagest_engine::files::open(&state, &place, Some("PARQUET"), options).await?;
-        let version = Version { folder, number, is_over: AtomicBool::new(false) };
         Ok(Stored { table, version: Arc::new(version) })
     }
 
@@ -167,6 +208,7 @@ impl StoredTables {
         rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
     ) -> Result<u64> {
         let folder = self.folder.as_ref().ok_or_else(read_only)?.join(encoded(name)?);
+        self.check_opened(name)?;
         let unfinished = Unfinished::new(&folder)?;
         let existing = self.tables.read().get(name).cloned();
         let appended_to = match (mode, &existing) {
@@ -183,11 +225,11 @@ impl StoredTables {
         };
         let file = unfinished.0.join(format!("{}.{EXTENSION}", Uuid::new_v4()));
         let count = written(&file, target, rows).await?;
-        let _change = self.changes.lock().await;
+        let mut numbers = self.changes.lock().await;
         // somebody else may have been faster
         let now = self.tables.read().get(name).cloned();
         match (appended_to, now) {
-            (Some(before), Some(now)) if before.version.number == now.version.number => {
+            (Some(before), Some(now)) if Arc::ptr_eq(&before.version, &now.version) => {
                 let into = now.version.folder.join(file.file_name().unwrap_or_default());
                 fs::rename(&file, into).map_err(|cause| unwritable(&cause))?;
             }
@@ -198,13 +240,17 @@ impl StoredTables {
             }
             (None, Some(_)) if mode == Mode::Create => return Err(exists(name)),
             (None, now) => {
-                let number = now.as_ref().map_or(1, |stored| stored.version.number + 1);
-                let into = folder.join(number.to_string());
-                fs::rename(&unfinished.0, &into).map_err(|cause| unwritable(&cause))?;
-                let stored = self.opened(into, number).await?;
+                let used = numbers.get(name).copied().unwrap_or(0);
+                let number = next_number(&folder, used)?;
+                numbers.insert(name.into(), number);
+                let version = Version::placed(&unfinished.0, &folder, number)?;
+                let stored = self.opened(version).await?;
+                stored.version.is_over.store(false, Ordering::Relaxed);
                 self.tables.write().insert(name.into(), stored);
                 if let Some(before) = now {
                     before.version.is_over.store(true, Ordering::Relaxed);
+                    // if that fails, the one with the higher number is the table all the same
+                    let _ = retire(&folder, before.version.number);
                 }
             }
         }
@@ -212,13 +258,30 @@ impl StoredTables {
     }
 
     /// Removes a table; `false` if there is none.
-    pub async fn remove(&self, name: &str) -> bool {
+    ///
+    /// # Errors
+    /// `Unreachable` if the folder of tables cannot be changed. Then the table is still there.
+    pub async fn remove(&self, name: &str) -> Result<bool> {
         let _change = self.changes.lock().await;
-        let removed = self.tables.write().remove(name);
-        if let Some(stored) = &removed {
-            stored.version.is_over.store(true, Ordering::Relaxed);
+        let Some(stored) = self.tables.read().get(name).cloned() else { return Ok(false) };
+        if let Some(table) = stored.version.folder.parent() {
+            // before it is gone, so that no start of the server brings it back
+            retire(table, stored.version.number)?;
         }
-        removed.is_some()
+        self.tables.write().remove(name);
+        stored.version.is_over.store(true, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Refuses to make a table in place of one that only could not be opened.
+    fn check_opened(&self, name: &str) -> Result<()> {
+        match self.unopened.get(name) {
+            None => Ok(()),
+            Some(_) => Err(Error::exists(format!(
+                "there is a table '{name}' that this server could not open when it started; choose \
+                 another name, or ask its operator to mend or remove the table's folder"
+            ))),
+        }
     }
 }
 
@@ -261,6 +324,72 @@ impl Drop for Unfinished {
             let _ = fs::remove_dir(table);
         }
     }
+}
+
+/// The file that says what a version is.
+fn marker(table: &Path, kind: &str, number: u64) -> PathBuf {
+    table.join(format!("{kind}{number}"))
+}
+
+/// The number in the name of such a file of this kind.
+fn number_of(name: &str, kind: &str) -> Option<u64> {
+    let text = name.strip_prefix(kind)?;
+    // as it is written, and not with a sign or zeros in front
+    text.parse().ok().filter(|number: &u64| number.to_string() == text)
+}
+
+/// A number above all that are in the folder of a table, whoever's they are, and above those used.
+fn next_number(table: &Path, used: u64) -> Result<u64> {
+    let number = |path: PathBuf| {
+        let name = file_name(&path);
+        ["", LIVE, DROPPED].into_iter().find_map(|kind| number_of(&name, kind))
+    };
+    let last = entries(table)?.into_iter().filter_map(number).max().unwrap_or(0).max(used);
+    last.checked_add(1).ok_or_else(|| {
+        Error::exists(format!(
+            "a folder in the table's folder has the last number there is, {last}"
+        ))
+    })
+}
+
+/// Says of all versions up to this one that they are to be removed.
+fn retire(table: &Path, last: u64) -> Result<()> {
+    for path in entries(table)? {
+        let Some(number) = number_of(&file_name(&path), LIVE).filter(|number| *number <= last)
+        else {
+            continue;
+        };
+        match fs::rename(&path, marker(table, DROPPED, number)) {
+            Ok(()) => {}
+            // the last query that read it has just ended
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+            Err(cause) => return Err(unwritable(&cause)),
+        }
+    }
+    Ok(())
+}
+
+/// Removes a version, and what stands for it unless something of it is left.
+fn discard(table: &Path, number: u64) {
+    let folder = table.join(number.to_string());
+    if fs::remove_dir_all(&folder).is_ok() || !folder.exists() {
+        for kind in [LIVE, DROPPED] {
+            let _ = fs::remove_file(marker(table, kind, number));
+        }
+    }
+}
+
+/// Removes what is not whole from the folder of a table. From a folder that has no version only what
+/// nobody else would name so. Whether there was any.
+fn remove_unfinished(table: &Path, names: &[String], is_ours: bool) -> bool {
+    let mut any = false;
+    for name in names {
+        let Some(rest) = name.strip_prefix(UNFINISHED) else { continue };
+        if is_ours || Uuid::parse_str(rest).is_ok() {
+            any |= fs::remove_dir_all(table.join(name)).is_ok();
+        }
+    }
+    any
 }
 
 /// Writes one file, on a thread of its own.
@@ -481,5 +610,38 @@ mod tests {
             assert_eq!(decoded(folder), None, "{folder}");
         }
         assert!(encoded("").is_err());
+    }
+
+    #[test]
+    fn numbers_are_above_all_that_were_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path();
+        assert_eq!(next_number(table, 0).unwrap(), 1);
+        assert_eq!(next_number(table, 6).unwrap(), 7);
+        fs::create_dir(table.join("2023")).unwrap();
+        File::create(marker(table, DROPPED, 2030)).unwrap();
+        fs::create_dir(table.join("02040")).unwrap();
+        assert_eq!(next_number(table, 6).unwrap(), 2031);
+    }
+
+    #[test]
+    fn what_is_retired_is_removed_and_what_has_no_mark_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path();
+        for number in [1, 2, 3] {
+            fs::create_dir(table.join(number.to_string())).unwrap();
+        }
+        File::create(marker(table, LIVE, 1)).unwrap();
+        File::create(marker(table, LIVE, 3)).unwrap();
+        retire(table, 2).unwrap();
+        assert!(marker(table, DROPPED, 1).exists() && marker(table, LIVE, 3).exists());
+        discard(table, 1);
+        assert!(!table.join("1").exists() && !marker(table, DROPPED, 1).exists());
+        assert!(table.join("2").exists() && table.join("3").exists());
+        let unfinished = format!("{UNFINISHED}{}", Uuid::new_v4());
+        let names = [unfinished.clone(), format!("{UNFINISHED}mine")];
+        names.iter().for_each(|name| fs::create_dir(table.join(name)).unwrap());
+        assert!(remove_unfinished(table, &names, false));
+        assert!(!table.join(unfinished).exists() && table.join(&names[1]).exists());
     }
 }
