@@ -10,7 +10,9 @@ mod dense_reduction;
 mod group_key;
 mod lowering;
 mod marker;
+mod quotients;
 mod restate;
+mod set_comparisons;
 mod source;
 mod zip;
 
@@ -26,7 +28,10 @@ pub(crate) use restate::unqualified;
 /// The analyzer rules, to run after DataFusion's own.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
-        // First, so that functions may read columns of both sides of a join.
+        Arc::new(set_comparisons::SetComparisons),
+        // Before tables of both sides of a join become one, whose conditions are then bounds too.
+        Arc::new(quotients::Quotients),
+        // First of those over arrays, so that functions may read columns of both sides of a join.
         Arc::new(zip::Zip),
         // After types are known, and before the optimizer could evaluate or move a call.
         Arc::new(lowering::Lowering),
@@ -36,6 +41,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// The optimizer rules, to run after DataFusion's own.
 pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     vec![
+        Arc::new(quotients::Quotients),
         // Last, so that filters and projections have already been pushed to the scan, and types are
         // those that the aggregates compute in.
         Arc::new(dense_reduction::DenseReduction),

@@ -12,6 +12,7 @@
 
 mod commit_exec;
 mod guarded_sink;
+mod partition_columns;
 mod parts;
 mod parts_exec;
 mod unfinished;

@@ -241,7 +241,7 @@ impl ArrayTable {
     /// Adds a column of the value of `call`; gives its number.
     pub(super) fn add_derived(&mut self, call: Expr, array: Arc<dyn ArraySource>) -> usize {
         let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
-        let mut name = call.schema_name().to_string();
+        let mut name = name_of(&call);
         while self.schema.field_with_name(&name).is_ok() {
             name.push('\'');
         }
@@ -419,4 +419,14 @@ pub fn can_be_evaluated(expr: &Expr) -> DfResult<bool> {
         Ok(if can { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(can)
+}
+
+/// A name that tells a call from others: DataFusion takes scans for equal whose columns have the same names.
+/// Its own leave out casts.
+fn name_of(call: &Expr) -> String {
+    let is_cast = |part: &Expr| Ok(matches!(part, Expr::Cast(_) | Expr::TryCast(_)));
+    match call.exists(is_cast) {
+        Ok(false) => call.schema_name().to_string(),
+        _ => call.to_string(),
+    }
 }

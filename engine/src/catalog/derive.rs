@@ -13,7 +13,9 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::{Lambda, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, WindowFunctionDefinition};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
@@ -144,9 +146,13 @@ impl ArrayTable {
     }
 }
 
+/// The expression as the optimizer leaves it: some functions are nothing but others before.
 fn physical_expr(expr: &Expr, columns: &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>> {
+    let context = SimplifyContext::builder().with_schema(Arc::new(columns.clone()));
+    let simplifier = ExprSimplifier::new(context.with_current_time().build());
+    let expr = simplifier.simplify(expr.clone())?;
     let planning = PhysicalPlanningContext::default();
-    create_physical_expr(expr, columns, &ExecutionProps::new(), &planning)
+    create_physical_expr(&expr, columns, &ExecutionProps::new(), &planning)
 }
 
 /// A lambda over lists of elements of this type.

@@ -68,13 +68,18 @@ fn without_calls(node: LogicalPlan) -> DfResult<LogicalPlan> {
     let mut inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
     let names = NamePreserver::new(&node);
     let sorts = matches!(node, LogicalPlan::Sort(_));
-    let changed = node.map_expressions(|expr| {
+    let mut without = |expr: Expr| {
         let name = names.save(&expr);
         let changed = expr.transform_up(|part| match definition_of(&part) {
             Some(_) => Ok(Transformed::yes(column_for(&part, &mut inputs)?)),
             None => Ok(Transformed::no(part)),
         })?;
         Ok(if sorts { changed } else { changed.update_data(|expr| name.restore(expr)) })
+    };
+    let changed = node.map_expressions(|expr| match expr {
+        // its members have names, and it has none
+        Expr::GroupingSet(_) => expr.map_children(&mut without),
+        expr => without(expr),
     })?;
     let node = changed.data;
     match (node, inputs.as_slice()) {

@@ -69,7 +69,7 @@ impl Source {
                         }
                     }
                     let schema = DFSchema::try_from(table.schema().as_ref().clone())?;
-                    let name = scan.table_name.table().to_string();
+                    let name = scan.table_name.to_string();
                     return Ok(Some(Self { table, name, schema, filters, expressions }));
                 }
                 _ => return Ok(None),

@@ -10,8 +10,9 @@ use std::ops::ControlFlow;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Query, Select, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    GroupByWithModifier, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr, SetOperator,
+    SetQuantifier, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use super::arguments;
@@ -213,6 +214,51 @@ fn name_compression(copy: &mut CopyToStatement) {
     }
 }
 
+/// Refuses what is parsed, and what DataFusion would leave out or take for something else.
+fn check_query(query: &Query) -> Result<()> {
+    if !query.locks.is_empty() {
+        return Err(Error::unsupported("FOR UPDATE and FOR SHARE: nothing is locked here"));
+    }
+    if query.settings.is_some() {
+        return Err(Error::unsupported("SETTINGS in a query; use SET before it"));
+    }
+    if query.format_clause.is_some() {
+        return Err(Error::unsupported("FORMAT in a query; COPY (query) TO a file has a format"));
+    }
+    check_set(&query.body)
+}
+
+fn check_set(body: &SetExpr) -> Result<()> {
+    let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return Ok(()) };
+    let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+    if all && *op != SetOperator::Union {
+        // DataFusion counts no repetitions
+        return Err(Error::unsupported(format!(
+            "{op} ALL; number equal rows on both sides with row_number() OVER (PARTITION BY …) and use {op}"
+        )));
+    }
+    check_set(left)?;
+    check_set(right)
+}
+
+fn check_select(select: &Select) -> Result<()> {
+    if select.prewhere.is_some() {
+        return Err(Error::unsupported("PREWHERE; write WHERE"));
+    }
+    if !select.connect_by.is_empty() {
+        return Err(Error::unsupported("CONNECT BY; use WITH RECURSIVE"));
+    }
+    let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = &select.group_by;
+    let ignored =
+        |modifier: &&GroupByWithModifier| !matches!(modifier, GroupByWithModifier::GroupingSets(_));
+    match modifiers.iter().find(ignored) {
+        None => Ok(()),
+        Some(modifier) => Err(Error::unsupported(format!(
+            "GROUP BY … {modifier}; write GROUP BY ROLLUP (…), CUBE (…) or GROUPING SETS (…)"
+        ))),
+    }
+}
+
 fn flow(outcome: Result<()>) -> ControlFlow<Error> {
     match outcome {
         Ok(()) => ControlFlow::Continue(()),
@@ -225,7 +271,7 @@ impl VisitorMut for Pass<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.ctes.enter(query);
-        ControlFlow::Continue(())
+        flow(check_query(query))
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
@@ -233,9 +279,9 @@ impl VisitorMut for Pass<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.aliases.push(HashSet::new());
-        ControlFlow::Continue(())
+        flow(check_select(select))
     }
 
     fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {

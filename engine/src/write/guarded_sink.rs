@@ -31,6 +31,7 @@ use object_store::{
 };
 use url::Url;
 
+use super::partition_columns;
 use crate::Error;
 use crate::exec::with_settings;
 
@@ -46,11 +47,13 @@ pub fn guarding_sinks(
         LogicalPlan::Copy(copy) => local(&copy.output_url),
         _ => None,
     };
+    let partition_by = partition_columns::of_statement(statement);
     let guarded = plan.transform_up(|plan| {
         let Some(writer) = plan.downcast_ref::<DataSinkExec>() else {
             return Ok(Transformed::no(plan));
         };
-        let sink = GuardedSink { writer: writer.clone(), target: target.clone() };
+        let (target, partition_by) = (target.clone(), partition_by.clone());
+        let sink = GuardedSink { writer: writer.clone(), target, partition_by };
         let (rows, order) = (Arc::clone(writer.input()), writer.sort_order().clone());
         Ok(Transformed::yes(Arc::new(DataSinkExec::new(rows, Arc::new(sink), order)) as _))
     });
@@ -71,6 +74,8 @@ fn local(target: &str) -> Option<PathBuf> {
 struct GuardedSink {
     writer: DataSinkExec,
     target: Option<PathBuf>,
+    /// The columns that name folders.
+    partition_by: Vec<String>,
 }
 
 impl DisplayAs for GuardedSink {
@@ -99,6 +104,7 @@ impl DataSink for GuardedSink {
         }
         let failure = Failure::default();
         let (schema, told) = (rows.schema(), failure.clone());
+        let rows = partition_columns::without_null(rows, &self.partition_by);
         let rows = rows.map_err(move |error| told.tell(error));
         let rows = Box::pin(RecordBatchStreamAdapter::new(schema, rows));
         let mut runtime = context.runtime_env().as_ref().clone();

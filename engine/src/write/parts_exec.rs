@@ -27,6 +27,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use futures::stream;
 use uuid::Uuid;
 
+use super::partition_columns::without_null;
 use super::parts::{RECEIPT, Target};
 use crate::Error;
 use crate::catalog::PlannedTable;
@@ -106,7 +107,12 @@ impl ExecutionPlan for PartsExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> DfResult<SendableRecordBatchStream> {
-        let part = Part { schema: self.input.schema(), input: Arc::clone(&self.input), partition };
+        let part = Part {
+            schema: self.input.schema(),
+            input: Arc::clone(&self.input),
+            partition,
+            partition_by: self.target.partition_by.clone(),
+        };
         let receipt = write(Arc::clone(&self.target), part, context);
         let rows = stream::once(receipt);
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&RECEIPT), rows)))
@@ -119,6 +125,8 @@ struct Part {
     schema: SchemaRef,
     input: Arc<dyn ExecutionPlan>,
     partition: usize,
+    /// The columns that name folders.
+    partition_by: Vec<String>,
 }
 
 impl PartitionStream for Part {
@@ -127,10 +135,11 @@ impl PartitionStream for Part {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        self.input.execute(self.partition, context).unwrap_or_else(|cause| {
+        let rows = self.input.execute(self.partition, context).unwrap_or_else(|cause| {
             let failed = stream::once(async { Err(cause) });
             Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), failed))
-        })
+        });
+        without_null(rows, &self.partition_by)
     }
 }
 

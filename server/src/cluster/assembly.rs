@@ -32,6 +32,7 @@ use datafusion_proto::physical_plan::{ComposedPhysicalExtensionCodec, PhysicalEx
 use super::ClusterKey;
 use super::guarded_ports::TaskSecret;
 use super::hash_joins;
+use super::one_right_side::OneRightSide;
 use super::sendable::Sendable;
 use crate::assemble;
 
@@ -203,6 +204,7 @@ impl Assembly {
         };
         let state = assemble::session_with(&self.registry, &options)?.context().state();
         let builder = SessionStateBuilder::new_from_existing(state)
+            .with_physical_optimizer_rule(Arc::new(OneRightSide))
             .with_physical_optimizer_rule(Arc::new(CutLeaves))
             .with_physical_optimizer_rule(Arc::new(Sendable::new(self.physical_codec())));
         Ok(builder.build())

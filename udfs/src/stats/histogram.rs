@@ -37,7 +37,8 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
         "How many values fall into each of so many bins of one width between low and high, as a \
          list of BIGINT. Bins are closed on the left and open on the right; the last one is closed \
          on both sides, as in numpy.histogram(value, bins, range=(low, high)). NULL, NaN and \
-         values outside are not counted; without any value all counts are 0.",
+         values outside are not counted; without any value all counts are 0, but for a window \
+         frame or correlated subquery without rows, where the list is empty.",
         "histogram(value, low, high, bins)",
         "SELECT histogram(v, 0, 10, 5) AS counts FROM (VALUES (0), (1), (2), (9.9), (10), (11)) AS \
          t(v);",
@@ -90,7 +91,7 @@ impl AggregateUDFImpl for Histogram {
         false
     }
 
-    /// Reached only where a plan has no rows at all and no bins are known: an empty list.
+    /// For what has no rows, where DataFusion asks no accumulator and no bins are known: an empty list.
     fn default_value(&self, _: &DataType) -> DfResult<ScalarValue> {
         Ok(ScalarValue::List(Arc::new(list_of(vec![], 0, 1)?)))
     }
