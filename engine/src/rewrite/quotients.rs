@@ -177,6 +177,9 @@ mod tests {
 
     use super::*;
 
+    /// Whether a quotient compares so with a constant.
+    type Expected = fn(i64, i64) -> bool;
+
     /// Whether a condition holds of `x`, which is this number.
     fn holds(condition: &Expr, x: i64) -> bool {
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { unreachable!() };
@@ -199,7 +202,7 @@ mod tests {
         for divisor in 1..5_i64 {
             let quotient = col("x") / lit(divisor);
             for constant in -3..4_i64 {
-                let cases: [(Expr, fn(i64, i64) -> bool); 6] = [
+                let cases: [(Expr, Expected); 6] = [
                     (quotient.clone().eq(lit(constant)), |quotient, k| quotient == k),
                     (quotient.clone().gt(lit(constant)), |quotient, k| quotient > k),
                     (quotient.clone().gt_eq(lit(constant)), |quotient, k| quotient >= k),
