@@ -44,3 +44,15 @@ async fn chunks_that_were_never_written_are_not_read() {
     let query = "SELECT sum(value) FROM t";
     assert_eq!(counter("arrays.h5", "group/sparse", query, "chunks_read").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_is_refused_before_anybody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.h5");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    let sql = format!("SELECT * FROM '{}'", pipe.display());
+    let error = session.sql(&sql).await.unwrap_err().to_string();
+    assert!(error.contains("a pipe or device"), "{error}");
+}

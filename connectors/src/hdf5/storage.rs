@@ -32,6 +32,18 @@ async fn check_allowed(runtime: &RuntimeEnv, path: &str) -> Result<()> {
     }
 }
 
+/// Refuses pipes and devices: whoever opens a pipe waits until somebody writes into it, and stores open what
+/// they are asked about.
+async fn check_regular(path: &str) -> Result<()> {
+    match tokio::fs::metadata(path).await {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            Err(Error::unsupported("a pipe or device, where one HDF5 file was expected"))
+        }
+        // that it is not there is told when it is opened
+        _ => Ok(()),
+    }
+}
+
 /// Bytes of the widest number.
 const ALIGNMENT: usize = 16;
 
@@ -56,6 +68,7 @@ impl FileBytes {
     pub async fn open(runtime: &RuntimeEnv, location: &str) -> Result<Self> {
         let local = location.strip_prefix("file://").unwrap_or(location);
         if !local.contains("://") {
+            check_regular(local).await?;
             check_allowed(runtime, local).await?;
             let path = local.to_string();
             let opened = tokio::task::spawn_blocking(move || Self::open_local(&path)).await;
@@ -77,17 +90,12 @@ impl FileBytes {
                 _ => Error::unreachable(message),
             }
         };
-        // a pipe would keep whoever opens it waiting
-        let found = std::fs::metadata(path).map_err(failed)?;
+        let file = File::open(path).map_err(failed)?;
+        let found = file.metadata().map_err(failed)?;
         if found.is_dir() {
             return Err(Error::unsupported("a folder, where one HDF5 file was expected"));
         }
-        if !found.is_file() {
-            return Err(Error::unsupported("a pipe or device, where one HDF5 file was expected"));
-        }
-        let file = File::open(path).map_err(failed)?;
-        let len = file.metadata().map_err(failed)?.len();
-        Ok(Self { place: FilePlace::Local(file), len })
+        Ok(Self { place: FilePlace::Local(file), len: found.len() })
     }
 
     /// Bytes in the file.
