@@ -14,6 +14,7 @@ pub mod progress;
 mod read_box;
 pub mod reduce;
 mod spill_quota;
+mod unambiguous_filters;
 mod uniform;
 mod yielding;
 
@@ -26,4 +27,5 @@ pub use headroom_pool::HeadroomPool;
 pub use local_planner::{LocalPlanner, with_settings};
 pub use pieces_exec::{CutLeaves, PiecesExec, compression_of};
 pub use spill_quota::SpillQuota;
+pub use unambiguous_filters::physical_rules;
 pub use yielding::YieldingJoins;

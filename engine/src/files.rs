@@ -10,6 +10,8 @@
 mod arrays;
 mod arrow_pieces;
 mod errors_in_files;
+mod exact_numbers;
+mod float_statistics;
 mod globbed;
 mod kind;
 mod location;
@@ -33,6 +35,7 @@ use datafusion::logical_expr::CreateExternalTable;
 pub use arrays::open_arrays;
 pub use arrow_pieces::ArrowPieces;
 pub use errors_in_files::naming_files;
+pub use float_statistics::FloatStatistics;
 pub use globbed::{GlobbedTable, keep_globs};
 pub use kind::{FILE_TYPES, of_compressed_target, register_aliases};
 pub use location::looks_like_path;

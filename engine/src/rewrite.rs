@@ -5,12 +5,14 @@
 
 mod array_plan;
 mod block_windows;
+mod canonical;
 mod carry;
 mod dense_reduction;
 mod group_key;
 mod lowering;
 mod marker;
 mod quotients;
+mod real_literals;
 mod restate;
 mod set_comparisons;
 mod source;
@@ -18,17 +20,27 @@ mod zip;
 
 use std::sync::Arc;
 
-use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, OptimizerRule};
 
 pub(crate) use array_plan::array_table_of;
+pub use canonical::compare_by_value;
+pub(crate) use canonical::function::{canonical, canonical_array};
+pub(crate) use canonical::{by_value, compares, in_expr as floats_by_value};
 pub(crate) use marker::register as register_array_function;
 pub use marker::{lambda_parameter_names, refuse_calls};
 pub(crate) use restate::unqualified;
 
-/// The analyzer rules, to run after DataFusion's own.
+/// The analyzer rules: DataFusion's own, and those that must see the types before they are made alike.
+pub fn first_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let ours: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(real_literals::RealLiterals);
+    std::iter::once(ours).chain(Analyzer::new().rules).collect()
+}
+
+/// The analyzer rules to run after those.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(set_comparisons::SetComparisons),
+        Arc::new(canonical::ConstantsByValue),
         // Before tables of both sides of a join become one, whose conditions are then bounds too.
         Arc::new(quotients::Quotients),
         // First of those over arrays, so that functions may read columns of both sides of a join.

@@ -29,7 +29,9 @@ use crate::array::MemoryArray;
 use crate::catalog::ArrayTable;
 use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
-use crate::exec::{ComputeThreads, HeadroomPool, LocalPlanner, SpillQuota, YieldingJoins};
+use crate::exec::{
+    ComputeThreads, HeadroomPool, LocalPlanner, SpillQuota, YieldingJoins, physical_rules,
+};
 use crate::registry::{Format, Registry, TableOptions};
 use crate::{Error, Result, files, sql};
 
@@ -130,8 +132,10 @@ impl Session {
         let planner = options.planner.clone().unwrap_or_else(|| Arc::new(LocalPlanner));
         builder = builder
             .with_query_planner(planner)
+            .with_physical_optimizer_rules(physical_rules())
             .with_physical_optimizer_rule(Arc::new(YieldingJoins))
             .with_physical_optimizer_rule(Arc::new(files::ArrowPieces));
+        builder = builder.with_analyzer_rules(crate::rewrite::first_analyzer_rules());
         for rule in crate::rewrite::analyzer_rules() {
             builder = builder.with_analyzer_rule(rule);
         }
@@ -155,6 +159,7 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         let context = sql::FileTables::install(context, registry.clone());
         sql::register_table_functions(&context, registry);
+        context.register_udf(crate::rewrite::canonical().as_ref().clone());
         for function in registry.functions() {
             crate::rewrite::register_array_function(&context, Arc::clone(function))?;
         }

@@ -20,8 +20,9 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::dimension_bounds;
 use crate::array::{ArraySource, DIMENSIONS_MAX, Grid};
-use crate::exec::reduce::Reduction;
+use crate::exec::reduce::{Reduction, StateKind};
 use crate::exec::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_of};
+use crate::rewrite::{by_value, floats_by_value};
 use crate::{Error, Result};
 
 /// Bytes of elements in a read box, about: smaller chunks are read several at a time.
@@ -269,15 +270,19 @@ impl ArrayTable {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let (region, conditions) = dimension_bounds::split(filters, &self.dims, self.shape());
         let named = DFSchema::try_from(self.schema.as_ref().clone())?;
-        let physical =
-            |expr: &Expr| session.create_physical_expr(unnormalize_col(expr.clone()), &named);
+        let physical = |expr: &Expr| {
+            let expr = floats_by_value(unnormalize_col(expr.clone()), &named)?;
+            session.create_physical_expr(expr, &named)
+        };
         let (on_dims, on_values): (Vec<Expr>, Vec<Expr>) =
             conditions.into_iter().partition(|condition| self.is_about_dimensions(condition));
         let on_dims = conjunction(on_dims).as_ref().map(&physical).transpose()?;
         let on_values = conjunction(on_values).as_ref().map(&physical).transpose()?;
         let states = match &wanted {
             Wanted::Rows(_) => None,
-            Wanted::States(reduction) => Some(reduction.try_map(&physical)?),
+            Wanted::States(reduction) => {
+                Some(extremes_by_value(reduction, &named)?.try_map(&physical)?)
+            }
         };
 
         // Only columns that something reads are decoded.
@@ -400,6 +405,19 @@ impl TableProvider for ArrayTable {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         self.plan(session, Wanted::Rows(projection.unwrap_or(&all)), filters, limit)
     }
+}
+
+/// The reduction, in which least and greatest floats are found by value.
+fn extremes_by_value(reduction: &Reduction<Expr>, columns: &DFSchema) -> DfResult<Reduction<Expr>> {
+    let mut reduction = reduction.clone();
+    for state in &mut reduction.states {
+        if matches!(state.kind, StateKind::Min | StateKind::Max)
+            && let Some(argument) = state.argument.take()
+        {
+            state.argument = Some(by_value(unnormalize_col(argument), columns)?);
+        }
+    }
+    Ok(reduction)
 }
 
 /// Whether a scan can evaluate this expression by itself, giving the same each time.

@@ -22,6 +22,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use super::{ArrayTable, Columns, Recipe, Recorded};
 use crate::array::{Arguments, ArrayDefinition, ArrayLambda, ArraySource, Operand, list_type};
 use crate::exec::reduce::GroupKey;
+use crate::rewrite::floats_by_value;
 use crate::{Error, Result};
 
 impl ArrayTable {
@@ -150,7 +151,7 @@ impl ArrayTable {
 fn physical_expr(expr: &Expr, columns: &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>> {
     let context = SimplifyContext::builder().with_schema(Arc::new(columns.clone()));
     let simplifier = ExprSimplifier::new(context.with_current_time().build());
-    let expr = simplifier.simplify(expr.clone())?;
+    let expr = simplifier.simplify(floats_by_value(expr.clone(), columns)?)?;
     let planning = PhysicalPlanningContext::default();
     create_physical_expr(&expr, columns, &ExecutionProps::new(), &planning)
 }

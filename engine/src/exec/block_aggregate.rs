@@ -26,6 +26,7 @@ use super::reduce::{GroupGrid, GroupKey, StateKind, accumulator, evaluate_where,
 use crate::array::{
     ArrayFunction, ArrayMeta, ArraySource, Derived, Operand, Operands, Region, Window,
 };
+use crate::rewrite::{canonical_array, compares};
 use crate::{Error, Result};
 
 /// An aggregate of blocks.
@@ -114,8 +115,11 @@ impl BlockAggregate {
                 return quick.values(grid, blocks, &values, mask.as_ref());
             }
         }
-        let values =
-            arguments.iter().map(|argument| evaluate_where(argument, &rows, mask.as_ref()));
+        let by_value = compares(self.aggregate.fun().name(), self.aggregate.is_distinct());
+        let values = arguments.iter().map(|argument| {
+            let values = evaluate_where(argument, &rows, mask.as_ref())?;
+            if by_value { canonical_array(&values) } else { Ok(values) }
+        });
         let values = values.collect::<DfResult<Vec<_>>>()?;
         let mut accumulator = self.groups_accumulator()?;
         let groups = group_of_each(grid, blocks);

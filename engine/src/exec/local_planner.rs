@@ -20,6 +20,7 @@ use super::ComputeThreads;
 use crate::Error;
 use crate::config::{AlmagestOptions, Scheduler};
 use crate::files::naming_files;
+use crate::rewrite::compare_by_value;
 use crate::write::guarding_sinks;
 
 /// DataFusion's planner, which obeys `almagest.scheduler` as far as one process can.
@@ -56,7 +57,8 @@ impl QueryPlanner for LocalPlanner {
 /// The physical plan of a statement.
 async fn planned(plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
     let planner = DefaultPhysicalPlanner::default();
-    let physical = naming_files(planner.create_physical_plan(plan, session).await?)?;
+    let by_value = compare_by_value(plan.clone())?;
+    let physical = naming_files(planner.create_physical_plan(&by_value, session).await?)?;
     guarding_sinks(physical, plan)
 }
 

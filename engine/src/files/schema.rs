@@ -4,6 +4,7 @@
 //! NULL, where numbers have different widths they take the wider type. What cannot be merged is
 //! refused with the names of two files.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -15,6 +16,7 @@ use datafusion::execution::session_state::SessionState;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore};
 
+use super::exact_numbers;
 use super::partitions::Found;
 use crate::{Error, Result};
 
@@ -34,7 +36,7 @@ pub async fn infer(
     } else {
         Rule::ByName
     };
-    let mut merged = Merged { fields: vec![], rule, files: 0 };
+    let mut merged = Merged { fields: vec![], rule, files: 0, rounded: BTreeSet::new() };
     let concurrency = state.config_options().execution.meta_fetch_concurrency.get();
     for (location, files) in found {
         let store = state.runtime_env().object_store(&location.url)?;
@@ -59,12 +61,15 @@ pub async fn infer(
             merged.add(&file, &schema)?;
         }
     }
+    if format.is::<ParquetFormat>() && !merged.rounded.is_empty() {
+        exact_numbers::check(state, format, found, &merged.rounded).await?;
+    }
     Ok(Arc::new(Schema::new(
         merged.fields.into_iter().map(|(field, _)| field).collect::<Vec<Field>>(),
     )))
 }
 
-async fn read_schema(
+pub(super) async fn read_schema(
     state: &SessionState,
     format: &Arc<dyn FileFormat>,
     store: &Arc<dyn ObjectStore>,
@@ -94,6 +99,8 @@ struct Merged {
     fields: Vec<(Field, String)>,
     rule: Rule,
     files: usize,
+    /// The columns of 64-bit whole numbers in some files and of floats in others.
+    rounded: BTreeSet<String>,
 }
 
 impl Merged {
@@ -126,6 +133,10 @@ impl Merged {
                         ))
                         .with("file", file));
                     };
+                    let types = [field.data_type(), incoming.data_type()];
+                    if types.iter().any(|of| exact_numbers::is_wide(of)) && wider.is_floating() {
+                        self.rounded.insert(field.name().clone());
+                    }
                     field.set_nullable(field.is_nullable() || incoming.is_nullable());
                     field.set_data_type(wider);
                 }
@@ -241,7 +252,8 @@ mod tests {
             let field = |name: &&str| Field::new(*name, DataType::Int64, false);
             Schema::new(names.iter().map(field).collect::<Vec<_>>())
         };
-        let mut merged = Merged { fields: vec![], rule: Rule::ByName, files: 0 };
+        let mut merged =
+            Merged { fields: vec![], rule: Rule::ByName, files: 0, rounded: BTreeSet::new() };
         merged.add("1", &schema(&["a", "b"])).unwrap();
         merged.add("2", &schema(&["b", "c"])).unwrap();
         let nullable: Vec<(String, bool)> =

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use almagest_engine::codec::{LogicalCodec, PhysicalCodec};
 use almagest_engine::exec::{ComputeThreads, CutLeaves};
 use almagest_engine::registry::Registry;
+use almagest_engine::rewrite::compare_by_value;
 use almagest_engine::write::PartsPlanner;
 use almagest_engine::{AlmagestOptions, Error, Result, Session, SessionOptions};
 use async_trait::async_trait;
@@ -57,7 +58,8 @@ impl QueryPlanner for Planner {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(PartsPlanner)]);
         let session = session.as_any().downcast_ref::<SessionState>();
         let session = session.ok_or_else(|| Error::bug("a scheduler plans without its state"))?;
-        planner.create_physical_plan(plan, &hash_joins::planning(session)).await
+        let plan = compare_by_value(plan.clone())?;
+        planner.create_physical_plan(&plan, &hash_joins::planning(session)).await
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use almagest_engine::catalog::PlannedTable;
 use almagest_engine::exec::LocalPlanner;
 use almagest_engine::files::keep_globs;
-use almagest_engine::rewrite::refuse_calls;
+use almagest_engine::rewrite::{compare_by_value, refuse_calls};
 use almagest_engine::write::{CommitExec, Target, WriteParts, guarding_sinks};
 use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, SessionOptions};
 use async_trait::async_trait;
@@ -224,7 +224,8 @@ impl QueryPlanner for ClusterPlanner {
         }
         let here = DefaultPhysicalPlanner::default();
         if !reads_tables(plan)? || scans_only_information_schema(plan)? {
-            return guarding_sinks(here.create_physical_plan(plan, session).await?, plan);
+            let by_value = compare_by_value(plan.clone())?;
+            return guarding_sinks(here.create_physical_plan(&by_value, session).await?, plan);
         }
         let there = There { scheduler: self.scheduler(session).await?, session };
         if let LogicalPlan::Analyze(analyze) = plan

@@ -1,0 +1,154 @@
+//! Filters are pushed down only where names tell columns apart.
+//!
+//! Stage: physical planning, in place of DataFusion's two rules that push filters towards scans. In: a
+//! plan. Out: the same, whose joins, top-k and aggregates tell scans while they run what can no longer
+//! matter (dynamic filters), and whose conditions prune files.
+//!
+//! DataFusion 55 finds the column of a pushed filter in an operator's input by its name
+//! (`FilterRemapper::try_remap`). Where a name stands for two columns, a filter on the second drops rows by
+//! the first: <https://github.com/apache/datafusion/issues/25244>, 25262, 25263, 25264 and 25296. Version 56
+//! maps by position; then this goes. No setting turns it off, so no client gets wrong rows by SET.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{JoinSide, JoinType};
+use datafusion::error::Result as DfResult;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::union::UnionExec;
+
+use crate::files::FloatStatistics;
+
+/// How the names of DataFusion's rules that push filters begin.
+const PUSHES_FILTERS: &str = "FilterPushdown";
+
+/// DataFusion's rules for physical plans, with its pushing of filters made safe, after one of ours.
+pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let rules = PhysicalOptimizer::new().rules.into_iter();
+    let safe = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| {
+        if rule.name().starts_with(PUSHES_FILTERS) {
+            return Arc::new(Unambiguous(rule)) as Arc<dyn PhysicalOptimizerRule + Send + Sync>;
+        }
+        rule
+    };
+    let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(FloatStatistics);
+    std::iter::once(first).chain(rules.map(safe)).collect()
+}
+
+/// A rule, applied to the largest parts of a plan in which names tell columns apart.
+#[derive(Debug)]
+struct Unambiguous(Arc<dyn PhysicalOptimizerRule + Send + Sync>);
+
+impl PhysicalOptimizerRule for Unambiguous {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let mut ambiguous = HashSet::new();
+        find_ambiguous(&plan, &mut ambiguous);
+        self.in_parts(plan, &ambiguous, config)
+    }
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.0.schema_check()
+    }
+}
+
+impl Unambiguous {
+    fn in_parts(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        ambiguous: &HashSet<usize>,
+        config: &ConfigOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        if !ambiguous.contains(&address(&plan)) {
+            return self.0.optimize(plan, config);
+        }
+        let children = plan.children().into_iter();
+        let children = children.map(|child| self.in_parts(Arc::clone(child), ambiguous, config));
+        let children = children.collect::<DfResult<Vec<_>>>()?;
+        replace_children_if_necessary(plan, children)
+    }
+}
+
+fn address(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    Arc::as_ptr(plan).cast::<()>() as usize
+}
+
+/// Collects the operators that are ambiguous or stand above one that is; says whether `plan` is one.
+fn find_ambiguous(plan: &Arc<dyn ExecutionPlan>, found: &mut HashSet<usize>) -> bool {
+    let below = plan.children().into_iter().fold(false, |any, child| {
+        // all are visited, whatever the first one says
+        find_ambiguous(child, found) | any
+    });
+    let ambiguous = below || is_ambiguous(plan.as_ref());
+    if ambiguous {
+        found.insert(address(plan));
+    }
+    ambiguous
+}
+
+fn is_ambiguous(plan: &dyn ExecutionPlan) -> bool {
+    let schema = plan.schema();
+    let mut names = HashSet::new();
+    if !schema.fields().iter().all(|field| names.insert(field.name().as_str())) {
+        return true;
+    }
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        return confuses_keys(join);
+    }
+    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        let input = aggregate.input().schema();
+        let keys = aggregate.group_expr().expr().iter();
+        return keys.into_iter().any(|(expr, name)| match input.index_of(name) {
+            Ok(place) => expr.downcast_ref::<Column>().is_none_or(|key| key.index() != place),
+            Err(_) => false,
+        });
+    }
+    if plan.is::<UnionExec>() {
+        // columns of the inputs belong together by position
+        let names = |schema: &Schema| {
+            schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()
+        };
+        return plan.children().iter().any(|child| names(&child.schema()) != names(&schema));
+    }
+    false
+}
+
+/// Whether a filter on a key of a semi join would be taken to a column of the other side that has the
+/// key's name and is not the key.
+fn confuses_keys(join: &HashJoinExec) -> bool {
+    let kept = match join.join_type() {
+        JoinType::LeftSemi => JoinSide::Left,
+        JoinType::RightSemi => JoinSide::Right,
+        _ => return false,
+    };
+    let other = match kept {
+        JoinSide::Left => join.right().schema(),
+        _ => join.left().schema(),
+    };
+    join.on().iter().any(|(left, right)| {
+        let (key, partner) = match kept {
+            JoinSide::Left => (left, right),
+            _ => (right, left),
+        };
+        let Some(key) = key.downcast_ref::<Column>() else { return false };
+        match other.index_of(key.name()) {
+            Ok(place) => partner.downcast_ref::<Column>().is_none_or(|p| p.index() != place),
+            Err(_) => false,
+        }
+    })
+}

@@ -1,0 +1,382 @@
+//! Floats are compared, sorted, grouped and joined by value, not by bits.
+//!
+//! Stage: the last before physical planning, after all logical rules, in this process and on a scheduler
+//! alike. In: an optimised plan. Out: the same, in which [`function`] stands around each float that is
+//! compared, is a key of a sort, group, join or window, or goes to an aggregate that compares.
+//!
+//! Why: Arrow's order is that of the bits. There -0.0 is below 0.0, and a NaN with its sign set, which is
+//! what 0/0 gives on x86-64 and what files hold, is below all numbers and no equal of others. DataFusion 55
+//! mends zeros in some places (<https://github.com/apache/datafusion/pull/22835>) and NaN in none.
+//! Why so late: rules recognise expressions by their shape, and conditions on plain columns are pushed.
+//! Why not where values are read and computed: that would cost every query, and zeros would lose their
+//! signs. Arrays evaluate conditions by themselves: [`crate::catalog`] calls [`in_expr`].
+//! Conditions by which Parquet files are pruned: [`pruning`].
+
+pub mod function;
+mod pruning;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use datafusion::common::DFSchema;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::{
+    AggregateFunctionParams, Sort, WindowFunctionDefinition, WindowFunctionParams,
+};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, GroupingSet, Join, JoinConstraint, LogicalPlan,
+    LogicalPlanBuilder, Operator, RecursiveQuery,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use function::{canonical, canonical_scalar, has_floats};
+
+/// Functions of single values that compare floats among their arguments.
+const COMPARING: [&str; 25] = [
+    "array_distinct",
+    "array_except",
+    "array_has",
+    "array_has_all",
+    "array_has_any",
+    "array_intersect",
+    "array_max",
+    "array_min",
+    "array_position",
+    "array_positions",
+    "array_remove",
+    "array_remove_all",
+    "array_remove_n",
+    "array_replace",
+    "array_replace_all",
+    "array_replace_n",
+    "array_sort",
+    "array_union",
+    "arrays_overlap",
+    "greatest",
+    "least",
+    "map_extract",
+    "nullif",
+    "cut",
+    "width_bucket",
+];
+
+/// Aggregates that give the same for equal values, or take values only as they are.
+const INDIFFERENT: [&str; 9] = [
+    "array_agg",
+    "avg",
+    "corr",
+    "count",
+    "first_value",
+    "last_value",
+    "nth_value",
+    "sum",
+    "string_agg",
+];
+/// How the names of others of these begin.
+const INDIFFERENT_FAMILIES: [&str; 5] = ["covar", "merge_", "regr_", "stddev", "var"];
+
+/// The plan, with floats compared by value everywhere.
+///
+/// # Errors
+/// Those of making plans anew.
+pub fn compare_by_value(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    Ok(plan.transform_up_with_subqueries(|node| changed_node(node).map(Transformed::yes))?.data)
+}
+
+/// The expression, with floats compared by value in it. Its name may change.
+///
+/// # Errors
+/// `Bug` for constants that cannot be laid out.
+pub fn in_expr(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
+    Ok(expr.transform_up(|part| changed_part(part, &|expr| by_value(expr, schema)))?.data)
+}
+
+/// The value that stands for all that equal that of `expr`.
+///
+/// # Errors
+/// As [`in_expr`].
+pub fn by_value(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
+    match expr {
+        Expr::Literal(value, metadata) => Ok(Expr::Literal(canonical_scalar(value)?, metadata)),
+        Expr::Alias(mut alias) => {
+            alias.expr = Box::new(by_value(*alias.expr, schema)?);
+            Ok(Expr::Alias(alias))
+        }
+        expr if needs_no_change(&expr, schema) => Ok(expr),
+        expr => Ok(canonical().call(vec![expr])),
+    }
+}
+
+fn needs_no_change(expr: &Expr, schema: &DFSchema) -> bool {
+    match expr {
+        Expr::ScalarFunction(call) if call.func.name() == canonical().name() => return true,
+        // no whole number is NaN or has a zero with a sign
+        Expr::Cast(cast) if cast.expr.get_type(schema).is_ok_and(|of| of.is_integer()) => {
+            return true;
+        }
+        _ => {}
+    }
+    // a type that cannot be told is that of an expression that cannot be planned
+    !expr.get_type(schema).is_ok_and(|of| has_floats(&of))
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// `part` with `change` made to each of the values that it compares.
+fn changed_part(
+    part: Expr,
+    change: &dyn Fn(Expr) -> DfResult<Expr>,
+) -> DfResult<Transformed<Expr>> {
+    let boxed = |expr: &mut Box<Expr>| -> DfResult<()> {
+        **expr = change(std::mem::take(expr.as_mut()))?;
+        Ok(())
+    };
+    let all = |list: &mut Vec<Expr>| -> DfResult<()> {
+        *list = std::mem::take(list).into_iter().map(change).collect::<DfResult<_>>()?;
+        Ok(())
+    };
+    let keys = |sorts: &mut Vec<Sort>| -> DfResult<()> {
+        sorts.iter_mut().try_for_each(|sort| {
+            sort.expr = change(std::mem::take(&mut sort.expr))?;
+            Ok(())
+        })
+    };
+    let mut part = part;
+    match &mut part {
+        Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
+            boxed(&mut binary.left)?;
+            boxed(&mut binary.right)?;
+        }
+        Expr::Between(between) => {
+            boxed(&mut between.expr)?;
+            boxed(&mut between.low)?;
+            boxed(&mut between.high)?;
+        }
+        Expr::InList(list) => {
+            boxed(&mut list.expr)?;
+            all(&mut list.list)?;
+        }
+        Expr::Case(case) => {
+            if let Some(compared) = &mut case.expr {
+                boxed(compared)?;
+                case.when_then_expr.iter_mut().try_for_each(|(when, _)| boxed(when))?;
+            }
+        }
+        Expr::ScalarFunction(call) if COMPARING.contains(&call.func.name()) => {
+            all(&mut call.args)?;
+        }
+        Expr::AggregateFunction(call) => {
+            let AggregateFunctionParams { args, distinct, order_by, .. } = &mut call.params;
+            if compares(call.func.name(), *distinct) {
+                all(args)?;
+            }
+            keys(order_by)?;
+        }
+        Expr::WindowFunction(call) => {
+            let WindowFunctionParams { args, partition_by, order_by, distinct, .. } =
+                &mut call.params;
+            if let WindowFunctionDefinition::AggregateUDF(function) = &call.fun
+                && compares(function.name(), *distinct)
+            {
+                all(args)?;
+            }
+            all(partition_by)?;
+            keys(order_by)?;
+        }
+        _ => return Ok(Transformed::no(part)),
+    }
+    Ok(Transformed::yes(part))
+}
+
+/// Whether an aggregate compares its values with each other.
+pub fn compares(aggregate: &str, distinct: bool) -> bool {
+    let is_indifferent = INDIFFERENT.contains(&aggregate)
+        || INDIFFERENT_FAMILIES.iter().any(|family| aggregate.starts_with(family));
+    distinct || !is_indifferent
+}
+
+fn changed_node(node: LogicalPlan) -> DfResult<LogicalPlan> {
+    match node {
+        LogicalPlan::Join(join) => changed_join(join),
+        LogicalPlan::Aggregate(aggregate) => changed_aggregate(aggregate),
+        LogicalPlan::Filter(mut filter) => {
+            let schema = Arc::clone(filter.input.schema());
+            let pruning = pruning::conditions(&filter);
+            let condition = in_expr(filter.predicate, &schema)?;
+            filter.predicate = pruning.into_iter().fold(condition, Expr::and);
+            Ok(LogicalPlan::Filter(filter))
+        }
+        LogicalPlan::Sort(mut sort) => {
+            let schema = Arc::clone(sort.input.schema());
+            for key in &mut sort.expr {
+                let expr = in_expr(std::mem::take(&mut key.expr), &schema)?;
+                key.expr = by_value(expr, &schema)?;
+            }
+            Ok(LogicalPlan::Sort(sort))
+        }
+        LogicalPlan::RecursiveQuery(query) if query.is_distinct => changed_recursion(query),
+        // a scan's conditions are a copy, or those of arrays
+        LogicalPlan::TableScan(_) => Ok(node),
+        node => changed_expressions(node),
+    }
+}
+
+/// Any other operator, whose expressions keep their names.
+fn changed_expressions(node: LogicalPlan) -> DfResult<LogicalPlan> {
+    let schema = merge_schema(&node.inputs());
+    let names = NamePreserver::new(&node);
+    let changed = node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        Ok(Transformed::yes(name.restore(in_expr(expr, &schema)?)))
+    });
+    Ok(changed?.data)
+}
+
+fn changed_join(mut join: Join) -> DfResult<LogicalPlan> {
+    let (left, right) = (Arc::clone(join.left.schema()), Arc::clone(join.right.schema()));
+    let key = |key: &mut Expr, schema: &DFSchema| -> DfResult<()> {
+        let before = std::mem::take(key);
+        *key = by_value(in_expr(before.clone(), schema)?, schema)?;
+        if *key != before {
+            // the planner makes it a column under its name, which leaves out casts
+            let name = key.to_string();
+            *key = std::mem::take(key).alias(name);
+        }
+        Ok(())
+    };
+    for (one, other) in &mut join.on {
+        key(one, &left)?;
+        key(other, &right)?;
+    }
+    if join.on.iter().flat_map(|(one, other)| [one, other]).any(|key| key.try_as_col().is_none()) {
+        // USING is for columns, and for names that have been found already
+        join.join_constraint = JoinConstraint::On;
+    }
+    if let Some(filter) = join.filter.take() {
+        let mut both = left.as_ref().clone();
+        both.merge(&right);
+        join.filter = Some(in_expr(filter, &both)?);
+    }
+    Ok(LogicalPlan::Join(join))
+}
+
+fn changed_aggregate(aggregate: Aggregate) -> DfResult<LogicalPlan> {
+    let Aggregate { input, group_expr, aggr_expr, schema, .. } = aggregate;
+    let inner = Arc::clone(input.schema());
+    let names = NamePreserver::new_for_projection();
+    let key = |expr: Expr| {
+        let name = names.save(&expr);
+        DfResult::Ok(name.restore(by_value(in_expr(expr, &inner)?, &inner)?))
+    };
+    let keys = |list: Vec<Expr>| list.into_iter().map(key).collect::<DfResult<Vec<_>>>();
+    let group_expr = group_expr.into_iter().map(|expr| {
+        Ok(match expr {
+            Expr::GroupingSet(GroupingSet::Rollup(list)) => {
+                Expr::GroupingSet(GroupingSet::Rollup(keys(list)?))
+            }
+            Expr::GroupingSet(GroupingSet::Cube(list)) => {
+                Expr::GroupingSet(GroupingSet::Cube(keys(list)?))
+            }
+            Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => {
+                let sets = sets.into_iter().map(keys).collect::<DfResult<_>>()?;
+                Expr::GroupingSet(GroupingSet::GroupingSets(sets))
+            }
+            expr => key(expr)?,
+        })
+    });
+    let group_expr = group_expr.collect::<DfResult<Vec<_>>>()?;
+    let aggr_expr = aggr_expr.into_iter().map(|expr| {
+        let name = names.save(&expr);
+        Ok(name.restore(in_expr(expr, &inner)?))
+    });
+    let aggr_expr = aggr_expr.collect::<DfResult<Vec<_>>>()?;
+    let changed = Aggregate::try_new_with_schema(input, group_expr, aggr_expr, schema)?;
+    Ok(LogicalPlan::Aggregate(changed))
+}
+
+/// WITH RECURSIVE … UNION, which leaves out rows that came before.
+fn changed_recursion(mut query: RecursiveQuery) -> DfResult<LogicalPlan> {
+    for term in [&mut query.static_term, &mut query.recursive_term] {
+        let schema = Arc::clone(term.schema());
+        if !schema.fields().iter().any(|field| has_floats(field.data_type())) {
+            continue;
+        }
+        let columns = schema.columns().into_iter().map(|column| {
+            let (relation, name) = (column.relation.clone(), column.name.clone());
+            let value = by_value(Expr::Column(column), &schema)?;
+            Ok(value.alias_qualified(relation, name))
+        });
+        let columns = columns.collect::<DfResult<Vec<_>>>()?;
+        let plan = LogicalPlanBuilder::from(term.as_ref().clone()).project(columns)?;
+        *term = Arc::new(plan.build()?);
+    }
+    Ok(LogicalPlan::RecursiveQuery(query))
+}
+
+/// Comparisons of constants, which the optimizer evaluates before [`compare_by_value`] comes.
+///
+/// Stage: analyzer, after types are known. Running it twice changes nothing.
+#[derive(Debug)]
+pub struct ConstantsByValue;
+
+impl AnalyzerRule for ConstantsByValue {
+    fn name(&self) -> &str {
+        "constants_by_value"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        let changed = plan.transform_up_with_subqueries(|node| {
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| constants_by_value(expr, &names))
+        });
+        Ok(changed?.data)
+    }
+}
+
+fn constants_by_value(expr: Expr, names: &NamePreserver) -> DfResult<Transformed<Expr>> {
+    let any = Cell::new(false);
+    let before = expr.clone();
+    let changed = expr.transform_up(|part| {
+        changed_part(part, &|expr| {
+            if !is_computed_constant(&expr)? {
+                return Ok(expr);
+            }
+            any.set(true);
+            by_value(expr, &DFSchema::empty())
+        })
+    })?;
+    match any.get() {
+        false => Ok(Transformed::no(before)),
+        true => Ok(Transformed::yes(names.save(&before).restore(changed.data))),
+    }
+}
+
+/// Whether an expression that is no literal needs no rows.
+fn is_computed_constant(expr: &Expr) -> DfResult<bool> {
+    if matches!(expr, Expr::Literal(..) | Expr::Column(_)) || expr.is_volatile() {
+        return Ok(false);
+    }
+    let mut constant = true;
+    expr.apply(|part| {
+        constant &= matches!(
+            part,
+            Expr::Literal(..)
+                | Expr::BinaryExpr(_)
+                | Expr::Negative(_)
+                | Expr::Cast(_)
+                | Expr::TryCast(_)
+                | Expr::Case(_)
+                | Expr::ScalarFunction(_)
+                | Expr::Alias(_)
+        );
+        Ok(if constant { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(constant)
+}
