@@ -94,6 +94,9 @@ pub struct RunArguments {
     /// How answers are written [default: by the extension of --output, else table].
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+    /// Run what follows a failed statement too; the exit status is 1 all the same.
+    #[arg(long)]
+    pub keep_going: bool,
     /// Write answers to this file: .csv .tsv .json .ndjson .md .txt .parquet .arrow.
     #[arg(short = 'o', long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -92,6 +92,8 @@ pub async fn run(
         messages,
         timing: true,
         interrupt,
+        keep_going: false,
+        failed: None,
     };
     tour::run(&mut runner, &dir).await
 }

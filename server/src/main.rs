@@ -1,7 +1,7 @@
 //! The `almagest` command: a shell for people, and statements from `-c`, `-f` or a pipe.
 //!
 //! Answers go to stdout, everything else to stderr. Exit status: 0, 1 after a failed statement
-//! (nothing after it runs), 2 for wrong usage, 130 after SIGINT.
+//! (nothing after it runs, unless --keep-going), 2 for wrong usage, 130 after SIGINT.
 
 mod cli;
 mod database;
@@ -121,8 +121,15 @@ async fn start(arguments: Arguments) -> Result<()> {
         None => Output::to_stdout(format),
     };
     let interrupt = Interrupt::watch();
-    let mut runner =
-        Runner { database, output, messages: arguments.messages, timing: true, interrupt };
+    let mut runner = Runner {
+        database,
+        output,
+        messages: arguments.messages,
+        timing: true,
+        interrupt,
+        keep_going: arguments.run.keep_going,
+        failed: None,
+    };
     let no_sources = arguments.run.sql.is_empty() && arguments.run.file.is_empty();
     if no_sources && std::io::stdin().is_terminal() {
         // what the file makes is made of files of this machine
@@ -132,7 +139,8 @@ async fn start(arguments: Arguments) -> Result<()> {
         run_sources(&mut runner, &arguments.run).await?;
     }
     runner.database.close().await;
-    runner.output.close().map_err(told)
+    runner.output.close().map_err(told)?;
+    runner.failed.map_or(Ok(()), Err)
 }
 
 /// Where statements run: on a server, on a cluster, or here.

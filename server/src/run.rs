@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use almagest::{Error, Result};
+use almagest::{Error, ErrorKind, Result};
 use arrow::array::RecordBatch;
 
 use crate::cli::MessageArguments;
@@ -66,6 +66,10 @@ pub struct Runner {
     pub timing: bool,
     /// Tells of Ctrl-C.
     pub interrupt: Interrupt,
+    /// Whether what follows a failed statement runs too.
+    pub keep_going: bool,
+    /// The first failure that something ran after.
+    pub failed: Option<Error>,
 }
 
 impl Runner {
@@ -143,11 +147,33 @@ impl Runner {
     /// The first statement's that failed, already told on stderr.
     async fn run_ready(&mut self, splitter: &mut Splitter, name: &str) -> Result<ControlFlow<()>> {
         while let Some(statement) = splitter.next_complete() {
-            if self.run_and_tell(&statement, name).await?.is_break() {
+            if self.run_of_many(&statement, name).await?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Runs one statement of a source. With `keep_going`, its failure is kept for the end of the run.
+    async fn run_of_many(
+        &mut self,
+        statement: &Statement,
+        name: &str,
+    ) -> Result<ControlFlow<()>> {
+        let started = Instant::now();
+        let outcome = self.run_and_tell(statement, name).await;
+        match outcome {
+            Err(error) if self.keep_going && error.kind() != ErrorKind::Cancelled => {
+                if !self.messages.quiet {
+                    // a line that ends each statement's messages, for programs that read them
+                    let elapsed = started.elapsed().as_secs_f64();
+                    let _ = writeln!(std::io::stderr(), "failed in {elapsed:.3} s");
+                }
+                self.failed.get_or_insert(error);
+                Ok(ControlFlow::Continue(()))
+            }
+            outcome => outcome,
+        }
     }
 
     /// Runs one statement and says on stderr how it went. `Break`: the reader of stdout has left.
@@ -212,7 +238,7 @@ impl Runner {
             }
         }
         match splitter.rest() {
-            Some(statement) => self.run_and_tell(&statement, name).await,
+            Some(statement) => self.run_of_many(&statement, name).await,
             None => Ok(ControlFlow::Continue(())),
         }
     }

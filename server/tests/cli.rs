@@ -183,6 +183,24 @@ fn the_first_failing_statement_ends_the_run() {
 }
 
 #[test]
+fn what_follows_a_failed_statement_runs_if_told_to() {
+    let sql = "SELECT 1 AS a; SELECT nothing; SELEC 1; SELECT 2 AS b;";
+    for run in [
+        run(&["--keep-going", "--format", "csv", "-c", sql]),
+        piped(&["--keep-going", "--format", "csv"], sql),
+    ] {
+        assert_eq!(run.status.code(), Some(1));
+        assert_eq!(out(&run), "a\n1\nb\n2\n");
+        // each statement's messages end with one line, which programs can wait for
+        let ends = err(&run).lines().map(|line| line.split(" in ").next().unwrap_or_default());
+        let ends: Vec<_> = ends.filter(|end| matches!(*end, "1 row" | "failed")).collect();
+        assert_eq!(ends, ["1 row", "failed", "failed", "1 row"]);
+    }
+    let fine = run(&["--keep-going", "-qc", "SELECT 1"]);
+    assert_eq!(fine.status.code(), Some(0));
+}
+
+#[test]
 fn a_statement_sees_what_the_one_before_it_made() {
     let sql =
         "CREATE TABLE t AS SELECT 1 AS a; INSERT INTO t VALUES (2); SELECT sum(a) AS s FROM t";
