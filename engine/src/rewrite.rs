@@ -13,6 +13,7 @@ mod lowering;
 mod marker;
 mod quotients;
 mod real_literals;
+mod repeated_order;
 mod restate;
 mod set_comparisons;
 mod source;
@@ -39,6 +40,8 @@ pub fn first_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 /// The analyzer rules to run after those.
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
+        // Before DISTINCT ON becomes an aggregate with an order.
+        Arc::new(repeated_order::RepeatedOrder),
         Arc::new(set_comparisons::SetComparisons),
         Arc::new(canonical::ConstantsByValue),
         // Before tables of both sides of a join become one, whose conditions are then bounds too.

@@ -6,7 +6,7 @@ peers apart are ordered by unique columns. Not here: expressions (`expressions.p
 """
 
 from expressions import Column, Maker
-from syntax import Derived, Join, Node, Select, SetOperation, Table
+from syntax import ALMAGEST, Derived, Join, Node, Select, SetOperation, Table
 from tables import COLUMNS, LAYOUTS
 
 NAMES = [layout[0] for layout in LAYOUTS]
@@ -269,6 +269,9 @@ class Queries:
         keys = [by_value(plainly.make(self.pick("iiisbdnf"), self.pick([0, 0, 0, 1])))
                 for _ in range(self.pick([0, 1, 1, 2, 3]))]
         grouping = self.pick(["ROLLUP", "CUBE", "SETS"]) if len(keys) > 1 and self.chance(0.25) else ""
+        if grouping:
+            # a key that comes twice is an error here
+            keys = list({key.sql(ALMAGEST): key for key in keys}.values())
         if types is None:
             items = [key for key in keys if self.chance(0.8)]
             items += [self.aggregate(maker, 1) for _ in range(self.pick([1, 1, 2, 3]))]

@@ -138,7 +138,7 @@ class Battery:
                         continue
                 except (AttributeError, IndexError, TypeError):
                     continue
-                if ambiguous(other):
+                if ambiguous(other) or (ordered and not in_one_order(other)):
                     continue
                 tries += 1
                 trial = self.outcome(other, ordered)
@@ -150,15 +150,20 @@ class Battery:
         return tree, best
 
 
+def in_one_order(tree):
+    """Whether ORDER BY leaves one order of rows: it goes through all columns, or a unique one."""
+    if any(str(node.form).endswith(".id") for node, _ in tree.order):
+        return True
+    select = tree
+    while not hasattr(select, "items"):
+        select = select.left
+    return {name for _, name in select.items} <= {node.form for node, _ in tree.order}
+
+
 def ambiguous(tree):
-    """LIMIT without an ORDER BY of all columns: a smaller query must not have one that the query had not."""
-    if getattr(tree, "limit", None) is not None:
-        names = {node.form for node, _ in tree.order}
-        unique = any(str(node.form).endswith(".id") for node, _ in tree.order)
-        items = getattr(tree, "items", None)
-        return not unique and (items is None or not {name for _, name in items} <= names)
-    return getattr(tree, "distinct", None) not in (None, []) and not any(
-        str(node.form).endswith(".id") for node, _ in tree.order)
+    """Whether the rows are left open, as a query that is made smaller may do."""
+    takes_some = getattr(tree, "limit", None) is not None or getattr(tree, "distinct", None)
+    return hasattr(tree, "order") and takes_some and not in_one_order(tree)
 
 
 def run(binary, mode, root, seed, numbers, verbose):
