@@ -132,6 +132,7 @@ impl Session {
             let rules = options.first_rules.iter().cloned().chain(others).collect();
             builder = builder.with_optimizer_rules(rules);
         }
+        crate::rewrite::keep_filters_above_totals(&mut builder);
         let planner = options.planner.clone().unwrap_or_else(|| Arc::new(LocalPlanner));
         builder = builder
             .with_query_planner(planner)

@@ -155,11 +155,7 @@ impl Runner {
     }
 
     /// Runs one statement of a source. With `keep_going`, its failure is kept for the end of the run.
-    async fn run_of_many(
-        &mut self,
-        statement: &Statement,
-        name: &str,
-    ) -> Result<ControlFlow<()>> {
+    async fn run_of_many(&mut self, statement: &Statement, name: &str) -> Result<ControlFlow<()>> {
         let started = Instant::now();
         let outcome = self.run_and_tell(statement, name).await;
         match outcome {
