@@ -105,9 +105,6 @@ impl Session {
         let config = options.settings.clone().unwrap_or_default();
         let mut config = config.with_information_schema(true);
         config.options_mut().sql_parser.collect_spans = true;
-        // DataFusion 55 tells the scan of `max(a), max(b + 1)` to leave out rows by `a` alone, and by the
-        // aggregates that have met a value so far (#24816, mended in 56)
-        config.options_mut().optimizer.enable_aggregate_dynamic_filter_pushdown = false;
         config.options_mut().extensions.insert(options.own.clone());
         if let Some(threads) = options.threads {
             config = config.with_target_partitions(threads);
