@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::error::Result as DfResult;
@@ -56,6 +57,37 @@ impl FromStr for Scheduler {
     }
 }
 
+/// After how long a query in which nothing moves fails, in seconds; 0 for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StallTimeout(pub Option<Duration>);
+
+impl Default for StallTimeout {
+    fn default() -> Self {
+        Self(Some(Duration::from_secs(60)))
+    }
+}
+
+impl fmt::Display for StallTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.unwrap_or_default().as_secs_f64().fmt(f)
+    }
+}
+
+impl FromStr for StallTimeout {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let seconds = text.trim().parse::<f64>().ok();
+        let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let time = time.ok_or_else(|| {
+            Error::plan(format!(
+                "almagest.stall_timeout is '{text}'; give a number of seconds, or 0 for never"
+            ))
+        })?;
+        Ok(Self((!time.is_zero()).then_some(time)))
+    }
+}
+
 /// The settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlmagestOptions {
@@ -67,6 +99,8 @@ pub struct AlmagestOptions {
     pub cluster: String,
     /// The file of the key to that cluster; empty for none.
     pub cluster_key: String,
+    /// After how long a query of this process in which nothing moves fails.
+    pub stall_timeout: StallTimeout,
 }
 
 impl AlmagestOptions {
@@ -109,6 +143,7 @@ impl ExtensionOptions for AlmagestOptions {
             }
             "cluster" => self.cluster = value.into(),
             "cluster_key" => self.cluster_key = value.into(),
+            "stall_timeout" => self.stall_timeout = value.parse()?,
             _ => {
                 let known = self.entries().into_iter().map(|entry| entry.key);
                 return Err(Error::plan(format!(
@@ -149,6 +184,11 @@ impl ExtensionOptions for AlmagestOptions {
                 self.cluster_key.clone(),
                 "The file of the key to almagest.cluster, if it has one",
             ),
+            entry(
+                "stall_timeout",
+                self.stall_timeout.to_string(),
+                "Seconds after which a query fails in which nothing moves; 0: never",
+            ),
         ]
     }
 }
@@ -165,6 +205,7 @@ mod tests {
             ("processes", "3"),
             ("cluster", "http://head:7"),
             ("cluster_key", "/home/me/key"),
+            ("stall_timeout", "0.5"),
         ];
         for (key, value) in set {
             options.set(key, value).unwrap();
@@ -173,7 +214,12 @@ mod tests {
             let entry = options.entries().into_iter().find(|entry| entry.key.ends_with(key));
             assert_eq!(entry.unwrap().value.as_deref(), Some(value));
         }
-        for (key, value) in [("scheduler", "dask"), ("processes", "few"), ("schedular", "sync")] {
+        for (key, value) in [
+            ("scheduler", "dask"),
+            ("processes", "few"),
+            ("schedular", "sync"),
+            ("stall_timeout", "-1"),
+        ] {
             assert!(options.set(key, value).is_err(), "{key} {value}");
         }
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::ArrowPrimitiveType;
 use async_trait::async_trait;
 use datafusion::catalog::{Session as DfSession, TableProvider, TableProviderFactory};
+use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::QueryPlanner;
@@ -30,7 +31,8 @@ use crate::catalog::ArrayTable;
 use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
 use crate::exec::{
-    ComputeThreads, HeadroomPool, LocalPlanner, SpillQuota, YieldingJoins, physical_rules,
+    ComputeThreads, HeadroomPool, LocalPlanner, PackedSpills, SpillQuota, YieldingJoins,
+    physical_rules,
 };
 use crate::registry::{Format, Registry, TableOptions};
 use crate::{Error, Result, files, sql};
@@ -81,12 +83,22 @@ pub fn fit_memory(settings: SessionConfig, bytes: usize) -> SessionConfig {
 }
 
 /// Settings under which a sort spills in a thread that may hold `bytes`.
-pub fn fit_sorts(mut settings: SessionConfig, bytes: usize) -> SessionConfig {
+pub fn fit_sorts(settings: SessionConfig, bytes: usize) -> SessionConfig {
+    let mut settings = with_whole_spills(settings);
     let execution = &mut settings.options_mut().execution;
     execution.sort_spill_reservation_bytes =
         execution.sort_spill_reservation_bytes.min(bytes / SORT_RESERVATION_SHARE);
     let rows = (bytes / BYTES_PER_BATCH_ROW).max(BATCH_ROWS_MIN).min(settings.batch_size());
     settings.with_batch_size(rows)
+}
+
+/// Settings under which a repartitioning spills each batch to a file of its own. With two open files one
+/// of DataFusion 55 stands still (apache/datafusion#24883); see [`PackedSpills`].
+fn with_whole_spills(mut settings: SessionConfig) -> SessionConfig {
+    if let Ok(one_batch) = ConfigNonZeroUsize::try_new(1) {
+        settings.options_mut().execution.max_spill_file_size_bytes = one_batch;
+    }
+    settings
 }
 
 /// A set of tables and settings, and the way to query them.
@@ -103,7 +115,7 @@ impl Session {
     /// `Plan` if an option cannot be met.
     pub fn try_new(registry: &Registry, options: &SessionOptions) -> Result<Self> {
         let config = options.settings.clone().unwrap_or_default();
-        let mut config = config.with_information_schema(true);
+        let mut config = with_whole_spills(config).with_information_schema(true);
         config.options_mut().sql_parser.collect_spans = true;
         config.options_mut().extensions.insert(options.own.clone());
         if let Some(threads) = options.threads {
@@ -295,5 +307,6 @@ fn runtime(registry: &Registry, options: &SessionOptions) -> Result<Arc<RuntimeE
         files.set_max_temp_directory_size(u64::MAX)?;
         runtime.disk_manager = Arc::new(SpillQuota::over(files, "all queries together", bytes)?);
     }
+    runtime.disk_manager = Arc::new(PackedSpills::over(runtime.disk_manager)?);
     Ok(Arc::new(runtime))
 }

@@ -18,6 +18,7 @@ mod hdf5_reads;
 mod hdf5_real;
 mod hdf5_remote;
 mod lazy_arrays;
+mod memory_limits;
 mod object_stores;
 mod processes;
 mod relations;

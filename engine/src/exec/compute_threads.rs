@@ -11,6 +11,7 @@ use datafusion::error::Result as DfResult;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
 
+use super::Pulse;
 use crate::{Error, Result};
 
 /// Threads for computing. Kept in the session's configuration.
@@ -35,7 +36,9 @@ impl ComputeThreads {
         work: impl FnOnce() -> DfResult<T> + Send + 'static,
     ) -> DfResult<T> {
         let (tell, told) = oneshot::channel();
+        let pulse = Pulse::current();
         self.pool()?.spawn(move || {
+            let _turn = pulse.as_ref().map(Pulse::turn);
             if !tell.is_closed() {
                 let outcome = catch_unwind(AssertUnwindSafe(work));
                 // Whoever asked may have left meanwhile.

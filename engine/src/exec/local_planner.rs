@@ -16,7 +16,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 
-use super::ComputeThreads;
+use super::{ComputeThreads, spilling_joins, watched};
 use crate::Error;
 use crate::config::{AlmagestOptions, Scheduler};
 use crate::files::naming_files;
@@ -34,14 +34,16 @@ impl QueryPlanner for LocalPlanner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        match AlmagestOptions::of(session.config_options()).scheduler {
-            Scheduler::Threads => planned(plan, session).await,
+        let own = AlmagestOptions::of(session.config_options());
+        let stall_timeout = own.stall_timeout.0;
+        match own.scheduler {
+            Scheduler::Threads => watched(planned(plan, session).await?, stall_timeout),
             Scheduler::Sync => {
                 let state = session.as_any().downcast_ref::<SessionState>();
                 let mut state = state.ok_or_else(|| Error::bug("an unknown session"))?.clone();
                 state.config_mut().options_mut().execution.target_partitions = 1;
                 let plan = planned(plan, &state).await?;
-                Ok(Arc::new(OneThreadExec { plan }))
+                watched(Arc::new(OneThreadExec { plan }), stall_timeout)
             }
             elsewhere @ (Scheduler::Processes | Scheduler::Cluster) => {
                 Err(Error::unsupported(format!(
@@ -59,7 +61,7 @@ async fn planned(plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn 
     let planner = DefaultPhysicalPlanner::default();
     let by_value = compare_by_value(plan.clone())?;
     let physical = naming_files(planner.create_physical_plan(&by_value, session).await?)?;
-    guarding_sinks(physical, plan)
+    spilling_joins(guarding_sinks(physical, plan)?)
 }
 
 /// Runs a plan with one thread for computing.

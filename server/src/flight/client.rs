@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use almagest_engine::exec::SpillQuota;
+use almagest_engine::exec::{PackedSpills, SpillQuota};
 use almagest_engine::session::fit_memory;
 use almagest_engine::{Error, Result, Session};
 use arrow::array::UInt64Array;
@@ -231,7 +231,7 @@ impl Client {
         }
         if let Some(bytes) = limits.query_spill_max {
             let files = SpillQuota::over(runtime.disk_manager, "one query on this server", bytes)?;
-            runtime.disk_manager = Arc::new(files);
+            runtime.disk_manager = Arc::new(PackedSpills::over(Arc::new(files))?);
         }
         Ok((state, Arc::new(runtime)))
     }
