@@ -7,6 +7,7 @@ mod block_aggregate;
 mod compute_threads;
 mod descriptors;
 mod downsample;
+mod float_keys;
 mod headroom_pool;
 mod local_planner;
 mod packed_spills;
@@ -26,6 +27,7 @@ pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_
 pub use block_aggregate::BlockAggregate;
 pub use compute_threads::ComputeThreads;
 pub use downsample::downsample;
+pub(crate) use float_keys::keep_all_groups_of_floats;
 pub use headroom_pool::HeadroomPool;
 pub use local_planner::{LocalPlanner, with_settings};
 pub use packed_spills::PackedSpills;

@@ -117,6 +117,8 @@ impl Session {
         let config = options.settings.clone().unwrap_or_default();
         let mut config = with_whole_spills(config).with_information_schema(true);
         config.options_mut().sql_parser.collect_spans = true;
+        // a check for DataFusion's own use, which `GROUP BY x IS NOT FALSE` does not pass
+        config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         config.options_mut().extensions.insert(options.own.clone());
         if let Some(threads) = options.threads {
             config = config.with_target_partitions(threads);
@@ -148,6 +150,7 @@ impl Session {
             .with_physical_optimizer_rules(physical_rules())
             .with_physical_optimizer_rule(Arc::new(YieldingJoins))
             .with_physical_optimizer_rule(Arc::new(files::ArrowPieces));
+        crate::exec::keep_all_groups_of_floats(&mut builder);
         builder = builder.with_analyzer_rules(crate::rewrite::first_analyzer_rules());
         for rule in crate::rewrite::analyzer_rules() {
             builder = builder.with_analyzer_rule(rule);

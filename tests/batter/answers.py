@@ -1,7 +1,7 @@
 """Answers of two engines as values that can be compared, and their comparison.
 
-Almagest's come as CSV, where a missing value is an empty field and an empty text is `""`; the peer's types
-say what a field is. Equal: the same rows as often, and in the same order where a query determines it. One
+Almagest's come as CSV, in which an empty text and a missing value are one: so they are here, for both (what
+queries compute of texts tells them apart). The peer's types say what a field is. Equal: the same rows as often, and in the same order where a query determines it. One
 NaN, one zero. Doubles must be equal, or, as sums depend on their order, within 1e-12 of each other.
 """
 
@@ -89,7 +89,14 @@ def plain(value):
 
 
 def rows_of(text, types):
-    return [tuple(plain(read(field, type)) for field, type in zip(row, types, strict=True)) for row in fields_of(text)]
+    """Rows of Almagest's."""
+    return [tuple(plain(read(field or None, type)) for field, type in zip(row, types, strict=True))
+            for row in fields_of(text)]
+
+
+def rows_of_peer(rows):
+    """Rows of Python values, as `rows_of` has them."""
+    return [tuple(None if value == "" else plain(value) for value in row) for row in rows]
 
 
 def near(one, other, relative, absolute):

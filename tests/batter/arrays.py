@@ -171,7 +171,8 @@ def call(random, source):
     mode = random.choice(MODES)
     options, keywords = f", mode => '{mode}'", {"mode": mode}
     if mode == "constant" and random.random() < 0.5:
-        options, keywords = options + ", cval => 2.5", {**keywords, "cval": 2.5}
+        cval = 2.5 if array.dtype.kind == "f" else 2
+        options, keywords = f"{options}, cval => {cval}", {**keywords, "cval": cval}
     # SciPy's medians of one dimension are wrong for windows longer than the axis
     size_max = min(7, *array.shape) if array.ndim == 1 else 7
     size = random.randint(1, max(1, size_max))

@@ -20,7 +20,6 @@ DIFFERING = pathlib.Path(__file__).with_name("records_that_differ.txt")
 LEFT_OUT = re.compile(r"^(spark/|tpch/|imdb|clickbench|encrypted_parquet|avro|explain)")
 EXPLAIN = re.compile(r"^\s*(--[^\n]*\n\s*)*EXPLAIN\b", re.I)
 MISSING_FILE = re.compile(r"testing/data|parquet-testing|core/tests|\.\./|test_files/(?!scratch)|WORKSPACE", re.I)
-MISSING_NAME = re.compile(r"(no table|table|there is no)\W+(?:is named\W+)?'?([\w.\"]+)'? ?(not found|is not|does not)?", re.I)
 MADE = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:EXTERNAL\s+|UNBOUNDED\s+|TEMPORARY\s+)*(?:TABLE|VIEW)\s+"
                   r"(?:IF\s+NOT\s+EXISTS\s+)?([\w.\"]+)", re.I)
 CHANGES = re.compile(r"^\s*(--[^\n]*\n\s*)*(CREATE|DROP|INSERT|SET|RESET|COPY|PREPARE|DEALLOCATE|DELETE|UPDATE|TRUNCATE)\b",
@@ -93,8 +92,8 @@ class File:
 
     def is_foreign(self, text):
         """Whether a name is missing that no record of this file makes."""
-        found = re.search(r"table '?(?:[\w]+\.)*(\w+)'? not found|no table (?:is )?(?:named )?'?(?:\w+\.)*(\w+)|"
-                          r"(?:named|no function|Invalid function) '?(abs_async|example)'?", text, re.I)
+        found = re.search(r"not found: table '(?:\w+\.)*(\w+)'|(?:named|no function|Invalid function) '?(abs_async|example)'?",
+                          text, re.I)
         if not found:
             return False
         name = next(group for group in found.groups() if group).lower()

@@ -118,8 +118,7 @@ class Battery:
             refusal = REFUSAL.search(text) and not BROKEN.search(text)
             return Outcome("refused" if refusal else "failed", text)
         ours = answers.rows_of(text, types)
-        theirs = [tuple(answers.plain(value) for value in row) for row in theirs]
-        found = answers.difference(ours, theirs, ordered)
+        found = answers.difference(ours, answers.rows_of_peer(theirs), ordered)
         return Outcome("same") if found is None else Outcome("differs", found)
 
     def shrink(self, tree, outcome):
