@@ -56,8 +56,16 @@ pub fn has_floats(data_type: &DataType) -> bool {
 /// # Errors
 /// `Bug` if it cannot be laid out.
 pub fn canonical_scalar(value: ScalarValue) -> DfResult<ScalarValue> {
-    if !has_floats(&value.data_type()) {
-        return Ok(value);
+    match value {
+        // lists of a million constants are no rarity
+        ScalarValue::Float32(Some(value)) => {
+            return Ok(ScalarValue::Float32(Some(Float32Type::canonical(value))));
+        }
+        ScalarValue::Float64(Some(value)) => {
+            return Ok(ScalarValue::Float64(Some(Float64Type::canonical(value))));
+        }
+        value if !has_floats(&value.data_type()) => return Ok(value),
+        _ => {}
     }
     ScalarValue::try_from_array(&canonical_array(&value.to_array()?)?, 0)
 }
