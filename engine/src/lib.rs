@@ -1,6 +1,6 @@
 //! The Almagest engine: lazy chunked arrays and catalogs behind one SQL entry.
 //!
-//! A statement enters at [`session`] and is made plannable by [`sql`]; [`files`] are tables of
+//! A statement enters at [`session`], is made plannable by [`sql`] and planned on threads of [`planning`]; [`files`] are tables of
 //! DataFusion's formats; [`catalog`] holds tables over [`mod@array`]s; [`exec`] reads
 //! their regions; [`mod@write`] lets many processes write one folder; [`codec`] writes plans for other
 //! processes; [`registry`] says what can be plugged in.
@@ -14,6 +14,7 @@ pub mod config;
 pub mod error;
 pub mod exec;
 pub mod files;
+pub mod planning;
 pub mod registry;
 pub mod rewrite;
 pub mod session;

@@ -22,8 +22,10 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{CreateExternalTable, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
+use futures::future::BoxFuture;
 use ndarray::ArrayD;
 
 use crate::array::MemoryArray;
@@ -31,9 +33,11 @@ use crate::catalog::ArrayTable;
 use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
 use crate::exec::{
-    ComputeThreads, HeadroomPool, LocalPlanner, PackedSpills, SpillQuota, YieldingJoins,
-    physical_rules,
+    BoundedDepth, ComputeThreads, HeadroomPool, LocalPlanner, PackedSpills, SpillQuota,
+    YieldingJoins, physical_rules,
 };
+use crate::planning::watched::watched;
+use crate::planning::{self, PlanningThreads};
 use crate::registry::{Format, Registry, TableOptions};
 use crate::{Error, Result, files, sql};
 
@@ -106,6 +110,7 @@ fn with_whole_spills(mut settings: SessionConfig) -> SessionConfig {
 pub struct Session {
     context: SessionContext,
     registry: Registry,
+    planning: Arc<PlanningThreads>,
 }
 
 impl Session {
@@ -130,6 +135,8 @@ impl Session {
         if let Some(bytes) = options.memory_bytes_max {
             config = fit_memory(config, bytes);
         }
+        let planning = config.get_extension::<PlanningThreads>().unwrap_or_default();
+        let config = config.with_extension(Arc::clone(&planning));
         let runtime = match &options.runtime {
             Some(runtime) => Arc::clone(runtime),
             None => runtime(registry, options)?,
@@ -149,7 +156,8 @@ impl Session {
             .with_query_planner(planner)
             .with_physical_optimizer_rules(physical_rules())
             .with_physical_optimizer_rule(Arc::new(YieldingJoins))
-            .with_physical_optimizer_rule(Arc::new(files::ArrowPieces));
+            .with_physical_optimizer_rule(Arc::new(files::ArrowPieces))
+            .with_physical_optimizer_rule(Arc::new(BoundedDepth));
         crate::exec::keep_all_groups_of_floats(&mut builder);
         builder = builder.with_analyzer_rules(crate::rewrite::first_analyzer_rules());
         for rule in crate::rewrite::analyzer_rules() {
@@ -170,7 +178,7 @@ impl Session {
                 FormatTableFactory { format: Arc::clone(format), registry: registry.clone() };
             builder = builder.with_table_factory(format.name().into(), Arc::new(factory));
         }
-        let mut state = builder.build();
+        let mut state = watched(builder.build());
         files::register_aliases(&mut state)?;
         let context = SessionContext::new_with_state(state);
         let context = sql::FileTables::install(context, registry.clone());
@@ -179,44 +187,98 @@ impl Session {
         for function in registry.functions() {
             crate::rewrite::register_array_function(&context, Arc::clone(function))?;
         }
-        Ok(Self { context, registry: registry.clone() })
+        Ok(Self { context, registry: registry.clone(), planning })
     }
 
     /// Plans one statement; DDL and `SET` run at once.
     ///
     /// # Errors
-    /// `Syntax` (also for none or several statements), `Plan`, `NotFound`, and those of opening the
-    /// files that the statement names.
-    pub async fn sql(&self, text: &str) -> Result<DataFrame> {
-        self.execute(sql::parse_one(text)?).await
+    /// `Syntax` (also for none or several statements), `Plan`, `NotFound`, `Exhausted` for statements
+    /// that are too deep, too long or too large, and those of opening the files that the statement
+    /// names.
+    pub fn sql(&self, text: &str) -> BoxFuture<'_, Result<DataFrame>> {
+        let planned = self.plan_text(text);
+        Box::pin(async move { self.begin(planned.await?).await })
     }
 
     /// The statements in a text, for [`Session::execute`] one after the other.
     ///
     /// # Errors
-    /// `Syntax`.
-    pub fn statements(&self, text: &str) -> Result<VecDeque<Statement>> {
-        sql::parse(text)
+    /// `Syntax`, `Exhausted`.
+    pub fn statements(&self, text: &str) -> BoxFuture<'_, Result<VecDeque<Statement>>> {
+        let text = text.to_string();
+        self.apart(async move { sql::parse(&text) })
     }
 
     /// Plans one parsed statement; DDL and `SET` run at once.
     ///
     /// # Errors
     /// As [`Session::sql`].
-    pub async fn execute(&self, statement: Statement) -> Result<DataFrame> {
-        let plan = self.plan(statement).await?;
-        Ok(self.context.execute_logical_plan(plan).await?)
+    pub fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<DataFrame>> {
+        let planned = self.plan(statement);
+        Box::pin(async move { self.begin(planned.await?).await })
     }
 
     /// Plans one parsed statement, of whatever kind, and runs nothing.
     ///
     /// # Errors
     /// As [`Session::sql`].
-    pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
+    pub fn plan(&self, statement: Statement) -> BoxFuture<'_, Result<LogicalPlan>> {
+        let session = self.clone();
+        self.apart(async move { session.plan_here(statement).await })
+    }
+
+    /// Plans the one statement in a text, of whatever kind, and runs nothing.
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub fn plan_text(&self, text: &str) -> BoxFuture<'_, Result<LogicalPlan>> {
+        let (session, text) = (self.clone(), text.to_string());
+        self.apart(async move { session.plan_here(sql::parse_one(&text)?).await })
+    }
+
+    /// The physical plan of what [`Session::sql`] gave. `DataFrame::create_physical_plan` makes it on
+    /// the thread that asks, whose stack may not hold the largest plans.
+    ///
+    /// # Errors
+    /// `Plan`, `Exhausted`.
+    pub fn physical_plan(&self, frame: DataFrame) -> BoxFuture<'_, Result<Arc<dyn ExecutionPlan>>> {
+        self.apart(async move { Ok(frame.create_physical_plan().await?) })
+    }
+
+    /// Does work that plans where planning belongs: [`crate::planning`].
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub fn apart<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T>> {
+        Box::pin(self.planning.run(Box::pin(work)))
+    }
+
+    async fn plan_here(&self, statement: Statement) -> Result<LogicalPlan> {
         let state = self.context.state();
         let statement = sql::prepare(statement, &state, &self.registry)?;
         let plan = state.statement_to_plan(statement).await;
-        plan.map_err(|cause| sql::explain_missing(cause, &state))
+        let plan = plan.map_err(|cause| sql::explain_missing(cause, &state))?;
+        planning::check_size(&plan)?;
+        Ok(plan)
+    }
+
+    /// Runs what runs at once.
+    async fn begin(&self, plan: LogicalPlan) -> Result<DataFrame> {
+        if !matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) {
+            return Ok(DataFrame::new(self.context.state(), plan));
+        }
+        let context = self.context.clone();
+        let work = async move { Ok(context.execute_logical_plan(plan).await?) };
+        self.planning.run_long(Box::pin(work)).await
+    }
+
+    /// Where the session plans.
+    pub fn planning(&self) -> &Arc<PlanningThreads> {
+        &self.planning
     }
 
     /// The DataFusion context underneath. Its `sql` takes our SQL without named arguments: our

@@ -2,65 +2,39 @@
 //!
 //! Stage: between the text and DataFusion's planner. In: text. Out: statements whose table
 //! functions have become table names ([`table_call`], [`relation_call`]) and whose `name => value` arguments have
-//! become positional ([`arguments`]), both by one pass over the syntax tree ([`pass`]).
+//! become positional ([`arguments`]), both by one pass over the syntax tree ([`pass`]). Text is parsed
+//! within bounds: [`limits`], [`parse`], [`balance`].
 //!
 //! The tables themselves are opened when DataFusion looks their names up: see [`file_tables`].
 
 mod arguments;
 mod array_info;
+mod balance;
 mod dialect;
 mod file_tables;
+mod limits;
 mod missing;
+mod parse;
 mod pass;
+mod reads;
 mod relation_call;
 mod table_call;
 mod table_function;
 mod visible_ctes;
 
-use std::collections::VecDeque;
-
 use datafusion::execution::session_state::SessionState;
-use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::parser::Statement;
 
 pub use dialect::AlmagestDialect;
 pub(crate) use file_tables::FileTables;
 pub(crate) use missing::explain_missing;
+use parse::parse_expression;
+pub use parse::{parse, parse_one};
 use pass::folded;
 pub(crate) use table_function::register_table_functions;
 
+use crate::Result;
 use crate::registry::Registry;
-use crate::{Error, Result};
-
-/// Nesting of expressions and subqueries that the parser follows.
-const NESTING_MAX: usize = 100;
-
-/// The statements in a text, which are separated by semicolons.
-///
-/// # Errors
-/// `Syntax`, with line and column.
-pub fn parse(text: &str) -> Result<VecDeque<Statement>> {
-    let mut parser = DFParserBuilder::new(text)
-        .with_dialect(&AlmagestDialect)
-        .with_recursion_limit(NESTING_MAX)
-        .build()?;
-    Ok(parser.parse_statements()?)
-}
-
-/// The one statement in a text.
-///
-/// # Errors
-/// `Syntax`, also if there is none or more than one.
-pub fn parse_one(text: &str) -> Result<Statement> {
-    let mut statements = parse(text)?;
-    match (statements.pop_front(), statements.len()) {
-        (Some(statement), 0) => Ok(statement),
-        (None, _) => Err(Error::syntax("no statement in the text; write one, such as SELECT 1")),
-        (Some(_), more) => Err(Error::syntax(format!(
-            "{} statements, where one was expected; run them one after the other",
-            more + 1
-        ))),
-    }
-}
 
 /// Makes a statement plannable by DataFusion.
 ///
@@ -71,6 +45,7 @@ pub fn prepare(
     state: &SessionState,
     registry: &Registry,
 ) -> Result<Statement> {
+    reads::check_reads(&statement)?;
     pass::Pass::new(state, registry).apply(&mut statement)?;
     Ok(statement)
 }

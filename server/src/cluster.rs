@@ -18,6 +18,7 @@ mod guarded_ports;
 mod hash_joins;
 mod key;
 mod local;
+mod message_depth;
 mod one_right_side;
 mod place;
 mod planner;

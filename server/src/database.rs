@@ -131,7 +131,7 @@ async fn plan(
         return Ok(None);
     }
     let context = Arc::new(frame.task_ctx());
-    Ok(Some((frame.create_physical_plan().await?, context)))
+    Ok(Some((session.physical_plan(frame).await?, context)))
 }
 
 async fn produce(

@@ -1,10 +1,15 @@
 //! The SQL dialect: DataFusion's generic one, and lambdas (`x -> x + 1`).
 //!
-//! A dialect is a list of answers to the parser's questions; all but one are the generic dialect's.
+//! A dialect is a list of answers to the parser's questions; all but one are the generic dialect's. The
+//! questions that are asked at each expression, query and table are counted ([`super::parse`]).
 
 use std::any::TypeId;
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+
+use super::parse::step;
 
 /// Almagest's SQL.
 #[derive(Debug)]
@@ -20,6 +25,21 @@ macro_rules! as_generic {
 
             fn supports_lambda_functions(&self) -> bool {
                 true
+            }
+
+            fn parse_prefix(&self, _: &mut Parser) -> Option<Result<Expr, ParserError>> {
+                step();
+                None
+            }
+
+            fn prec_unknown(&self) -> u8 {
+                step();
+                GenericDialect.prec_unknown()
+            }
+
+            fn supports_values_as_table_factor(&self) -> bool {
+                step();
+                GenericDialect.supports_values_as_table_factor()
             }
 
             fn is_delimited_identifier_start(&self, ch: char) -> bool {
@@ -63,7 +83,6 @@ as_generic! {
     supports_extract_comma_syntax,
     supports_create_view_comment_syntax,
     supports_parens_around_table_factor,
-    supports_values_as_table_factor,
     supports_create_index_with_clause,
     supports_explain_with_utility_options,
     supports_limit_comma,

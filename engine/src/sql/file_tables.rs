@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
 use datafusion::catalog::{DynamicFileCatalog, TableProvider, UrlTableFactory};
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionContext;
@@ -17,6 +16,7 @@ use parking_lot::RwLock;
 use super::relation_call::RelationCall;
 use super::table_call::TableCall;
 use crate::files::open_arrays;
+use crate::planning::PlanningThreads;
 use crate::registry::{Registry, TableOptions};
 use crate::{Error, Result, files};
 
@@ -71,15 +71,15 @@ impl FileTables {
     }
 }
 
-/// Opens a call as a task of its own: a call in a call in a call would fill the stack of one task.
+/// Opens a call where planning belongs: its tables are planned, and may be calls in turn.
 async fn opened_apart(
     call: RelationCall,
     state: SessionState,
     registry: Registry,
 ) -> Result<Arc<dyn TableProvider>> {
-    let opening = SpawnedTask::spawn(async move { call.open(&state, &registry).await });
-    let table = opening.join().await;
-    Ok(Arc::new(table.map_err(|cause| Error::bug("opening a table ended").caused_by(cause))??))
+    let threads = state.config().get_extension::<PlanningThreads>().unwrap_or_default();
+    let opening = async move { Ok(Arc::new(call.open(&state, &registry).await?) as _) };
+    threads.run(Box::pin(opening)).await
 }
 
 #[async_trait]

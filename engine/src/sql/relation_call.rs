@@ -13,13 +13,13 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Value,
 };
-use datafusion::sql::sqlparser::parser::Parser;
 
 use super::arguments::bind;
 use super::visible_ctes::{VisibleCtes, drop_unread};
-use super::{AlmagestDialect, NESTING_MAX, explain_missing, folded, parse_one, prepare};
+use super::{explain_missing, folded, parse_expression, parse_one, prepare};
 use crate::array::Arguments;
 use crate::catalog::{ArrayRelation, ArrayTable, Recorded, RelationInputs, TableRecipe, value_of};
+use crate::planning::check_size;
 use crate::registry::Registry;
 use crate::rewrite::array_table_of;
 use crate::{Error, Result};
@@ -103,11 +103,7 @@ impl RelationCall {
             return Ok(None);
         };
         let Some(relation) = registry.relation(function) else { return Ok(None) };
-        let parsed = Parser::new(&AlmagestDialect)
-            .with_recursion_limit(NESTING_MAX)
-            .try_with_sql(name)
-            .and_then(|mut parser| parser.parse_expr());
-        let Ok(Expr::Function(call)) = parsed else { return Ok(None) };
+        let Some(Expr::Function(call)) = parse_expression(name)? else { return Ok(None) };
         let FunctionArguments::List(list) = &call.args else { return Ok(None) };
         Self::try_new(relation, &list.args, &VisibleCtes::default()).map(Some)
     }
@@ -235,6 +231,7 @@ async fn input(
         Ok(plan) => plan,
         Err(cause) => return Err(explain_missing(cause, state)),
     };
+    check_size(&plan)?;
     array_table_of(plan, state).map_err(|error| {
         let message = format!("{function} takes arrays: {}", error.message());
         Error::new(error.kind(), message).with("table", table).caused_by(error)

@@ -12,9 +12,8 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value,
 };
-use datafusion::sql::sqlparser::parser::Parser;
 
-use super::{AlmagestDialect, arguments, array_info};
+use super::{arguments, array_info, parse_expression};
 use crate::registry::{Registry, TableOptions, options_of};
 use crate::{Error, Result, files};
 
@@ -85,10 +84,7 @@ impl TableCall {
         if !is_table_function(function, state, registry) {
             return Ok(None);
         }
-        let parsed = Parser::new(&AlmagestDialect)
-            .try_with_sql(name)
-            .and_then(|mut parser| parser.parse_expr());
-        let Ok(Expr::Function(call)) = parsed else { return Ok(None) };
+        let Some(Expr::Function(call)) = parse_expression(name)? else { return Ok(None) };
         let FunctionArguments::List(list) = &call.args else { return Ok(None) };
         Self::try_new(function, &list.args, registry).map(Some)
     }

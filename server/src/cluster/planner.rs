@@ -38,6 +38,7 @@ use uuid::Uuid;
 use super::ClusterKey;
 use super::analyze::AnalyzeQuery;
 use super::contact::Contact;
+use super::message_depth::check_logical;
 use super::processes::Processes;
 use super::query::ClusterQuery;
 
@@ -125,6 +126,7 @@ impl ClusterPlanner {
         })?;
         let mut bytes = vec![];
         message.try_encode(&mut bytes)?;
+        check_logical(&bytes)?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let query = ExecuteQueryParams {
             query: Some(execute_query_params::Query::LogicalPlan(bytes)),

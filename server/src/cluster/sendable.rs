@@ -13,6 +13,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{AsExecutionPlan, PhysicalExtensionCodec};
 use datafusion_proto::protobuf::PhysicalPlanNode;
 
+use super::message_depth::check_physical;
+
 /// The rule, which changes nothing.
 pub struct Sendable {
     codec: Arc<dyn PhysicalExtensionCodec>,
@@ -37,6 +39,7 @@ impl PhysicalOptimizerRule for Sendable {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        check_physical(plan.as_ref())?;
         PhysicalPlanNode::try_from_physical_plan(Arc::clone(&plan), self.codec.as_ref())?;
         Ok(plan)
     }

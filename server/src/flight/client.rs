@@ -120,19 +120,28 @@ impl Client {
             )));
         }
         let (session, sql) = (self.session.clone(), sql.to_string());
-        // a task of its own: a panic of the planner is no end of the server
-        apart(async move {
-            let mut statements = session.statements(&sql)?;
-            match (statements.pop_front(), statements.len()) {
-                (Some(statement), 0) => session.plan(statement).await,
-                (None, _) => Err(Error::syntax("no statement in the text")),
-                (Some(_), more) => Err(Error::syntax(format!(
-                    "{} statements, where one was expected; send them one after the other",
-                    more + 1
-                ))),
-            }
-        })
-        .await
+        self.planning(async move { session.plan_text(&sql).await }).await
+    }
+
+    /// Does work that plans, on threads of its own and in the time that a query has. What it starts
+    /// runs with the queries.
+    ///
+    /// # Errors
+    /// Those of the work, `Exhausted`.
+    pub async fn planning<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let session = self.session.clone();
+        let work = self.shared.start(async move { session.apart(work).await });
+        let limits = &self.shared.limits;
+        match limits.time_max {
+            None => joined(work).await,
+            Some(time) => match tokio::time::timeout(time, joined(work)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(limits.overdue()),
+            },
+        }
     }
 
     /// Takes a statement: one that reads is planned, and any other runs.
@@ -216,7 +225,8 @@ impl Client {
         let (state, runtime) = self.limited()?;
         let task = TaskContext::from(&state).with_runtime(runtime);
         let plan = plan.clone();
-        let physical = apart(async move { Ok(state.create_physical_plan(&plan).await?) }).await?;
+        let planning = async move { Ok(state.create_physical_plan(&plan).await?) };
+        let physical = self.planning(planning).await?;
         Ok((physical, Arc::new(task)))
     }
 
@@ -320,7 +330,9 @@ impl Client {
     /// Runs a statement as DataFusion does.
     async fn run(&self, context: SessionContext, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
         let running = async move { Ok(context.execute_logical_plan(plan).await?.collect().await?) };
-        joined(self.shared.start(running.boxed())).await
+        let planning = Arc::clone(self.session.planning());
+        let running = async move { planning.run_long(running.boxed()).await };
+        joined(self.shared.start(running)).await
     }
 
     /// Whether a name is, for this session, that of a table that clients made.
@@ -461,13 +473,6 @@ fn counted(count: u64) -> Result<Vec<RecordBatch>> {
     let batch =
         RecordBatch::try_new(Arc::new(schema), vec![Arc::new(UInt64Array::from(vec![count]))]);
     Ok(vec![batch.map_err(|cause| Error::bug("a count is no row").caused_by(cause))?])
-}
-
-/// Runs as a task of its own, which ends with who waits for it.
-async fn apart<T: Send + 'static>(
-    future: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    joined(SpawnedTask::spawn(future)).await
 }
 
 /// The outcome of a task of its own.

@@ -88,7 +88,7 @@ async fn opened(
 /// # Errors
 /// The first that fails, with its number.
 pub async fn run_init(session: &Session, text: &str) -> Result<()> {
-    for (position, statement) in session.statements(text)?.into_iter().enumerate() {
+    for (position, statement) in session.statements(text).await?.into_iter().enumerate() {
         let ran = async { Ok(session.execute(statement).await?.collect().await?) }.await;
         ran.map_err(|error: Error| error.with("statement", position + 1))?;
     }

@@ -217,7 +217,7 @@ mod tests {
 
     async fn judged(sql: &str, access: &Access, writes: bool) -> Result<Effect> {
         let session = crate::session(&SessionOptions::default()).unwrap();
-        let plan = session.plan(session.statements(sql).unwrap().pop_front().unwrap()).await?;
+        let plan = session.plan_text(sql).await?;
         Policy { access, writes, threads: 2 }.judge(&plan)
     }
 

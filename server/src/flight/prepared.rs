@@ -44,11 +44,13 @@ impl Prepared {
     /// # Errors
     /// Those of planning, and of what the client must not do.
     pub async fn try_new(client: &Client, sql: &str) -> Result<Self> {
-        let text = numbered(sql);
+        let sql = sql.to_string();
+        let text = client.planning(async move { Ok(numbered(&sql)) }).await?;
         let plan = client.plan(&text).await?;
         client.policy().judge(&plan)?;
-        let parameters = Arc::new(parameters_of(&plan)?);
-        Ok(Self { text, plan, parameters, bound: Mutex::default() })
+        let found = plan.clone();
+        let parameters = client.planning(async move { parameters_of(&found) }).await?;
+        Ok(Self { text, plan, parameters: Arc::new(parameters), bound: Mutex::default() })
     }
 
     /// The schema of its rows, as far as it is known without the values.
@@ -73,7 +75,7 @@ impl Prepared {
     /// Those of the statement; `Plan` if values are missing.
     pub async fn begin(&self, client: &Client) -> Result<Arc<Query>> {
         let rows = self.bound.lock().clone();
-        client.begin_plans(&self.text, self.plans(&rows)?).await
+        client.begin_plans(&self.text, self.plans(client, rows).await?).await
     }
 
     /// Runs once for all rows that are bound. Gives the number of rows that were written.
@@ -82,33 +84,43 @@ impl Prepared {
     /// Those of the statement.
     pub async fn update(&self, client: &Client) -> Result<i64> {
         let rows = std::mem::take(&mut *self.bound.lock());
-        let query = client.begin_plans(&self.text, self.plans(&rows)?).await?;
+        let query = client.begin_plans(&self.text, self.plans(client, rows).await?).await?;
         Ok(query.rows_written().unwrap_or(0))
     }
 
-    fn plans(&self, rows: &[RecordBatch]) -> Result<Vec<LogicalPlan>> {
-        let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-        let wanted = self.parameters.fields().len();
-        if wanted == 0 {
+    /// The plans for rows of values, made where planning belongs.
+    async fn plans(&self, client: &Client, rows: Vec<RecordBatch>) -> Result<Vec<LogicalPlan>> {
+        if self.parameters.fields().is_empty() {
             return Ok(vec![self.plan.clone()]);
         }
-        if count == 0 {
-            return Err(Error::plan(format!(
-                "the statement has {wanted} parameters, and no values are bound to them"
-            )));
-        }
-        if is_insert(&self.plan) {
-            return Ok(vec![over_bound(self.plan.clone(), rows, &self.parameters)?]);
-        }
-        if count > ROWS_MAX {
-            return Err(Error::exhausted(format!(
-                "{count} rows of values are bound to a statement, which takes {ROWS_MAX} at most; \
-                 join with a table of them"
-            )));
-        }
-        let values = values_of(rows, &self.parameters)?.into_iter();
-        values.map(|values| bound(&self.plan, values)).collect()
+        let (plan, parameters) = (self.plan.clone(), Arc::clone(&self.parameters));
+        client.planning(async move { plans_of(&plan, &parameters, &rows) }).await
     }
+}
+
+fn plans_of(
+    plan: &LogicalPlan,
+    parameters: &SchemaRef,
+    rows: &[RecordBatch],
+) -> Result<Vec<LogicalPlan>> {
+    let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+    let wanted = parameters.fields().len();
+    if count == 0 {
+        return Err(Error::plan(format!(
+            "the statement has {wanted} parameters, and no values are bound to them"
+        )));
+    }
+    if is_insert(plan) {
+        return Ok(vec![over_bound(plan.clone(), rows, parameters)?]);
+    }
+    if count > ROWS_MAX {
+        return Err(Error::exhausted(format!(
+            "{count} rows of values are bound to a statement, which takes {ROWS_MAX} at most; \
+             join with a table of them"
+        )));
+    }
+    let values = values_of(rows, parameters)?.into_iter();
+    values.map(|values| bound(plan, values)).collect()
 }
 
 fn bound(plan: &LogicalPlan, values: ParamValues) -> Result<LogicalPlan> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use almagest_engine::exec::ComputeThreads;
+use almagest_engine::planning::{PlanningThreads, STACK_BYTES_RUNNING};
 use almagest_engine::registry::Registry;
 use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, Session, SessionOptions};
 use datafusion::catalog::SchemaProvider;
@@ -142,7 +143,8 @@ impl Shared {
         let threads = options.threads.unwrap_or_else(crate::cores);
         let mut settings = SessionConfig::new()
             .with_target_partitions(threads)
-            .with_extension(Arc::new(ComputeThreads::new(threads)));
+            .with_extension(Arc::new(ComputeThreads::new(threads)))
+            .with_extension(Arc::new(PlanningThreads::default().started_by(yield_to_answers)));
         // kinds of text that all clients know, rather than made so at the end
         settings.options_mut().execution.parquet.schema_force_view_types = false;
         settings.options_mut().sql_parser.map_string_types_to_utf8view = false;
@@ -180,6 +182,7 @@ impl Shared {
         let queries = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("queries")
+            .thread_stack_size(STACK_BYTES_RUNNING)
             .on_thread_start(yield_to_answers)
             .enable_all()
             .build();
