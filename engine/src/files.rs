@@ -17,6 +17,7 @@ mod kind;
 mod location;
 mod partitions;
 mod schema;
+mod spelled_partitions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use float_statistics::FloatStatistics;
 pub use globbed::{GlobbedTable, keep_globs};
 pub use kind::{FILE_TYPES, of_compressed_target, register_aliases};
 pub use location::looks_like_path;
+pub(crate) use spelled_partitions::SpelledPartitions;
 
 use crate::registry::{Registry, TableOptions};
 use crate::{Error, Result};

@@ -4,6 +4,7 @@
 //! cluster optimises a plan on the client and again on the scheduler.
 
 mod array_plan;
+mod axis_order;
 mod block_windows;
 mod canonical;
 mod carry;
@@ -59,6 +60,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     vec![
         Arc::new(quotients::Quotients),
+        Arc::new(crate::files::SpelledPartitions),
         // Last, so that filters and projections have already been pushed to the scan, and types are
         // those that the aggregates compute in.
         Arc::new(dense_reduction::DenseReduction),

@@ -260,9 +260,14 @@ impl Session {
     async fn plan_here(&self, statement: Statement) -> Result<LogicalPlan> {
         let state = self.context.state();
         let statement = sql::prepare(statement, &state, &self.registry)?;
+        if let Some(plan) = sql::columns_of_file(&statement, &state).await? {
+            return Ok(plan);
+        }
         let plan = state.statement_to_plan(statement).await;
         let plan = plan.map_err(|cause| sql::explain_missing(cause, &state))?;
         planning::check_size(&plan)?;
+        sql::refuse_duplicate_names(&plan)?;
+        crate::write::check_copy(&plan)?;
         Ok(plan)
     }
 

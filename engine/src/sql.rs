@@ -11,26 +11,35 @@ mod arguments;
 mod array_info;
 mod balance;
 mod dialect;
+mod duplicate_names;
 mod file_tables;
+mod join_words;
 mod limits;
 mod missing;
+mod numbers;
 mod parse;
 mod pass;
+mod precedence;
+mod readings;
 mod reads;
 mod relation_call;
+mod show_columns;
 mod table_call;
 mod table_function;
+mod using;
 mod visible_ctes;
 
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 
 pub use dialect::AlmagestDialect;
+pub(crate) use duplicate_names::refuse as refuse_duplicate_names;
 pub(crate) use file_tables::FileTables;
 pub(crate) use missing::explain_missing;
 use parse::parse_expression;
 pub use parse::{parse, parse_one};
 use pass::folded;
+pub(crate) use show_columns::of_file as columns_of_file;
 pub(crate) use table_function::register_table_functions;
 
 use crate::Result;

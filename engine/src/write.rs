@@ -11,6 +11,7 @@
 //! reads its rows in the session. Not here: how a format is written, which is DataFusion's.
 
 mod commit_exec;
+mod copy_target;
 mod guarded_sink;
 mod partition_columns;
 mod parts;
@@ -18,6 +19,7 @@ mod parts_exec;
 mod unfinished;
 
 pub use commit_exec::CommitExec;
+pub(crate) use copy_target::{check as check_copy, refuse_arrow, refuse_encryption};
 pub use guarded_sink::guarding_sinks;
 pub use parts::{PartsPlanner, Target, WriteParts};
 pub use parts_exec::PartsExec;

@@ -25,10 +25,12 @@ mod planner;
 mod processes;
 mod query;
 mod quota;
+mod relation_names;
 #[cfg(test)]
 mod scale;
 mod scheduler;
 mod sendable;
+mod typed_rows;
 mod watcher;
 mod work;
 

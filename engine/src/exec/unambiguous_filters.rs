@@ -25,12 +25,13 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::union::UnionExec;
 
+use super::RoundedConditions;
 use crate::files::FloatStatistics;
 
 /// How the names of DataFusion's rules that push filters begin.
 const PUSHES_FILTERS: &str = "FilterPushdown";
 
-/// DataFusion's rules for physical plans, with its pushing of filters made safe, after one of ours.
+/// DataFusion's rules for physical plans, with its pushing of filters made safe, after two of ours.
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let rules = PhysicalOptimizer::new().rules.into_iter();
     let safe = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| {
@@ -39,8 +40,9 @@ pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         }
         rule
     };
-    let first: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(FloatStatistics);
-    std::iter::once(first).chain(rules.map(safe)).collect()
+    let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] =
+        [Arc::new(FloatStatistics), Arc::new(RoundedConditions)];
+    first.into_iter().chain(rules.map(safe)).collect()
 }
 
 /// A rule, applied to the largest parts of a plan in which names tell columns apart.

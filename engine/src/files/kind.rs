@@ -25,12 +25,16 @@ const COMPRESSIONS: &[&str] = &["gz", "bz2", "xz", "zst"];
 const COMPRESSION: &str = "format.compression";
 const DELIMITER: &str = "format.delimiter";
 const NEWLINE_DELIMITED: &str = "format.newline_delimited";
+const NULL_VALUE: &str = "format.null_value";
 const NULL_REGEX: &str = "format.null_regex";
 const INFER_ROWS: &str = "format.schema_infer_max_rec";
 /// Rows from which the columns' types of text files are inferred, unless an option says otherwise.
 const INFER_ROWS_DEFAULT: &str = "20480";
 /// Bytes at the start of a JSON file that tell whether it holds one array.
 const SNIFFED_BYTES: u64 = 64;
+
+/// How some programs begin texts in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A type of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +181,10 @@ impl Chosen {
         locations: &[Location],
         found: &[Vec<ObjectMeta>],
     ) -> Result<Arc<dyn FileFormat>> {
+        for option in options.keys().filter(|option| option.starts_with("format.")) {
+            crate::write::refuse_encryption(option)?;
+            crate::write::refuse_arrow(self.kind.name, option)?;
+        }
         let mut options = options.clone();
         let mut default = |key: &str, value: &str| {
             options.entry(key.to_string()).or_insert_with(|| value.to_string());
@@ -190,13 +198,21 @@ impl Chosen {
         if matches!(self.kind.base(), "csv" | "json") && !declared {
             default(INFER_ROWS, INFER_ROWS_DEFAULT);
         }
-        if self.kind.name == "json"
+        if self.kind.base() == "json"
             && self.compression.is_none()
             && let (Some(location), Some(file)) = (locations.first(), first_file(found))
             && file.size > 0
             && holds_one_array(state, location, file).await?
+            && self.kind.name == "json"
         {
             default(NEWLINE_DELIMITED, "false");
+        }
+        if self.kind.base() == "csv"
+            && let Some(null) = options.get(NULL_VALUE)
+            && !options.contains_key(NULL_REGEX)
+        {
+            // DataFusion writes this for NULL, and reads it as a text
+            options.insert(NULL_REGEX.to_string(), format!("^{}$", regex::escape(null)));
         }
         if let Some(pattern) = options.get(NULL_REGEX) {
             regex::Regex::new(pattern).map_err(|cause| {
@@ -254,6 +270,9 @@ fn first_file(found: &[Vec<ObjectMeta>]) -> Option<&ObjectMeta> {
 }
 
 /// Whether a JSON file begins with `[`.
+///
+/// # Errors
+/// `DataInvalid` for one that begins with a byte order mark, which no JSON reader takes.
 async fn holds_one_array(
     state: &SessionState,
     location: &Location,
@@ -261,6 +280,13 @@ async fn holds_one_array(
 ) -> Result<bool> {
     let store = state.runtime_env().object_store(&location.url)?;
     let start = store.get_range(&file.location, 0..file.size.min(SNIFFED_BYTES)).await?;
+    if start.starts_with(BYTE_ORDER_MARK) {
+        return Err(Error::data_invalid(
+            "the file begins with a byte order mark, which JSON does not have; write it anew without \
+             its first three bytes",
+        )
+        .with("file", location.name_of(file)));
+    }
     Ok(start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 

@@ -11,11 +11,12 @@ use super::source::{Source, array_table};
 use crate::catalog::ArrayTable;
 use crate::{Error, Result};
 
-/// The array table of a query's columns.
+/// The array table of a query's columns, whose dimensions are in the order of the array's axes; and whether
+/// the query gives them in that order too.
 ///
 /// # Errors
 /// `Plan` with the reason if the rows are no elements of an array.
-pub fn array_table_of(plan: LogicalPlan, state: &SessionState) -> Result<ArrayTable> {
+pub fn array_table_of(plan: LogicalPlan, state: &SessionState) -> Result<(ArrayTable, bool)> {
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     let columns = plan.schema().columns();
     let asked = columns.iter().cloned().map(Expr::Column).collect();
@@ -24,13 +25,17 @@ pub fn array_table_of(plan: LogicalPlan, state: &SessionState) -> Result<ArrayTa
     let table = &source.table;
     let mut dims: Vec<Option<String>> = vec![None; table.dims().len()];
     let mut variables = vec![];
+    let mut order = vec![];
     for (column, expr) in columns.into_iter().zip(&source.expressions) {
         let axis = match expr {
             Expr::Column(known) => table.dims().iter().position(|dim| *dim == known.name),
             _ => None,
         };
         match axis.and_then(|axis| dims.get_mut(axis)) {
-            Some(dim @ None) => *dim = Some(column.name),
+            Some(dim @ None) => {
+                *dim = Some(column.name);
+                order.push(axis);
+            }
             _ => variables.push((column.name, table.array_of(expr)?)),
         }
     }
@@ -48,7 +53,8 @@ pub fn array_table_of(plan: LogicalPlan, state: &SessionState) -> Result<ArrayTa
         )));
     }
     let dims: Vec<String> = dims.into_iter().flatten().collect();
-    ArrayTable::with_dims(source.name.as_str(), &dims, variables)
+    let table = ArrayTable::with_dims(source.name.as_str(), &dims, variables)?;
+    Ok((table, order.is_sorted()))
 }
 
 /// Why the rows of a plan are no elements of an array, and the way out.

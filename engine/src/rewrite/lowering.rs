@@ -22,6 +22,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Distinct, DistinctOn, Expr, LogicalPlan, Projection};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::axis_order;
 use super::block_windows::without_blocks;
 use super::carry::{Added, DIFFERS, TWO_ARRAYS, input_with, refused, with_column};
 use super::marker::definition_of;
@@ -113,6 +114,7 @@ fn column_for(call: &Expr, inputs: &mut [LogicalPlan]) -> DfResult<Expr> {
         return Err(refused(&function, DIFFERS));
     }
     let Some(input) = input_with(inputs, call) else { return Err(refused(&function, TWO_ARRAYS)) };
+    axis_order::check(input, call, &function)?;
     let (plan, column) = with_column(input, call, &function)?;
     *input = plan;
     Ok(Expr::Column(column))

@@ -1,15 +1,18 @@
 //! The SQL dialect: DataFusion's generic one, and lambdas (`x -> x + 1`).
 //!
-//! A dialect is a list of answers to the parser's questions; all but one are the generic dialect's. The
-//! questions that are asked at each expression, query and table are counted ([`super::parse`]).
+//! A dialect is a list of answers to the parser's questions; most are the generic dialect's. The others:
+//! lambdas, `1_000`, `x NOTNULL`, texts that go on in the next line, and how tightly operators bind
+//! ([`precedence`]). The questions that are asked at each expression, query and table are counted
+//! ([`super::parse`]).
 
 use std::any::TypeId;
 
 use datafusion::sql::sqlparser::ast::Expr;
-use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 use super::parse::step;
+use super::precedence;
 
 /// Almagest's SQL.
 #[derive(Debug)]
@@ -40,6 +43,35 @@ macro_rules! as_generic {
             fn supports_values_as_table_factor(&self) -> bool {
                 step();
                 GenericDialect.supports_values_as_table_factor()
+            }
+
+            fn supports_numeric_literal_underscores(&self) -> bool {
+                true
+            }
+
+            fn supports_notnull_operator(&self) -> bool {
+                true
+            }
+
+            fn supports_string_literal_concatenation_with_newline(&self) -> bool {
+                true
+            }
+
+            fn prec_value(&self, kind: Precedence) -> u8 {
+                precedence::value(kind)
+            }
+
+            fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+                precedence::of_next(parser).map(Ok)
+            }
+
+            fn parse_infix(
+                &self,
+                parser: &mut Parser,
+                left: &Expr,
+                precedence: u8,
+            ) -> Option<Result<Expr, ParserError>> {
+                precedence::infix(parser, left, precedence)
             }
 
             fn is_delimited_identifier_start(&self, ch: char) -> bool {

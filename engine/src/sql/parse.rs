@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer};
 
-use super::{AlmagestDialect, balance, limits};
+use super::{AlmagestDialect, balance, join_words, limits, numbers};
 use crate::{Error, Result, planning};
 
 /// Calls of the parser's functions in each other; a level of brackets takes up to four.
@@ -79,8 +79,7 @@ pub fn parse_expression(text: &str) -> Result<Option<Expr>> {
 }
 
 fn tokens(text: &str) -> Result<Vec<TokenWithSpan>> {
-    let tokens = Tokenizer::new(&AlmagestDialect, text).tokenize_with_location();
-    let tokens = tokens.map_err(ParserError::from).map_err(DataFusionError::from)?;
+    let tokens = numbers::tokens(text)?;
     limits::check(&tokens)?;
     Ok(tokens)
 }
@@ -96,7 +95,7 @@ fn explained(cause: DataFusionError) -> Error {
                  inner ones in WITH queries or views"
             ))
         }
-        _ => Error::from(cause),
+        _ => join_words::explained(cause),
     }
 }
 

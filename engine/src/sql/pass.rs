@@ -12,13 +12,13 @@ use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
     GroupByWithModifier, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr, SetOperator,
-    SetQuantifier, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+    SetQuantifier, Statement as Sql, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
 };
 
-use super::arguments;
 use super::relation_call::RelationCall;
 use super::table_call::{READ_PREFIX, TableCall, is_table_function};
 use super::visible_ctes::{VisibleCtes, drop_unread};
+use super::{arguments, join_words, readings, using};
 use crate::registry::Registry;
 use crate::rewrite::lambda_parameter_names;
 use crate::{Error, Result, files};
@@ -53,6 +53,7 @@ impl<'a> Pass<'a> {
     pub fn apply(&mut self, statement: &mut Statement) -> Result<()> {
         let flow = match statement {
             Statement::Statement(statement) => {
+                self.described(statement);
                 let flow = VisitMut::visit(statement.as_mut(), self);
                 if self.calls_relations {
                     drop_unread(statement);
@@ -72,6 +73,24 @@ impl<'a> Pass<'a> {
         match flow {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(error) => Err(error),
+        }
+    }
+
+    /// `DESCRIBE 'folder'` and `SHOW COLUMNS FROM 'folder'`, whose names are no tables in FROM.
+    fn described(&self, statement: &mut Sql) {
+        let name = match statement {
+            Sql::ExplainTable { table_name, .. } => table_name,
+            Sql::ShowColumns { show_options, .. } => {
+                let of = show_options.show_in.as_mut().and_then(|of| of.parent_name.as_mut());
+                let Some(name) = of else { return };
+                name
+            }
+            _ => return,
+        };
+        if let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice()
+            && let Some(path) = self.folder(ident)
+        {
+            ident.value = path;
         }
     }
 
@@ -271,32 +290,33 @@ impl VisitorMut for Pass<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.ctes.enter(query);
-        flow(check_query(query))
+        flow(check_query(query).and_then(|()| readings::query(query)))
     }
 
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.ctes.leave();
-        ControlFlow::Continue(())
+        flow(using::in_order(query))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.aliases.push(HashSet::new());
-        flow(check_select(select))
+        let checked = check_select(select).and_then(|()| readings::select(select));
+        flow(checked.and_then(|()| join_words::check(&mut select.from)))
     }
 
-    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.aliases.pop();
-        ControlFlow::Continue(())
+        flow(using::in_select(select))
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
-        flow(self.table(table))
+        flow(readings::table(table).and_then(|()| self.table(table)))
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         match expr {
             Expr::Function(function) => flow(self.call(function)),
-            _ => ControlFlow::Continue(()),
+            _ => flow(readings::expr(expr)),
         }
     }
 }

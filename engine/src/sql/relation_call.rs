@@ -156,8 +156,18 @@ pub async fn open_relation(
     registry: &Registry,
 ) -> Result<ArrayTable> {
     let mut inputs = vec![];
-    for table in tables {
-        inputs.push(input(relation.name(), table, state, registry).await?);
+    for text in tables {
+        let (table, in_order) = input(relation.name(), text, state, registry).await?;
+        if !in_order && arguments.values().iter().any(|value| value.data_type().is_list()) {
+            return Err(Error::plan(format!(
+                "{} takes a list with an item for each axis, and the query gives the dimensions in \
+                 another order than the array's, {}; select them in that order",
+                relation.name(),
+                table.dims().join(", ")
+            ))
+            .with("table", text));
+        }
+        inputs.push(table);
     }
     let table = relation.build(inputs.clone(), arguments, state)?;
     let recipe = TableRecipe::Relation {
@@ -221,7 +231,7 @@ async fn input(
     table: &str,
     state: &SessionState,
     registry: &Registry,
-) -> Result<ArrayTable> {
+) -> Result<(ArrayTable, bool)> {
     let statement = parse_one(&format!("SELECT * FROM {table}"))?;
     let mut statement = prepare(statement, state, registry)?;
     if let Statement::Statement(query) = &mut statement {

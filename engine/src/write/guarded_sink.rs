@@ -61,7 +61,7 @@ pub fn guarding_sinks(
 }
 
 /// The path of a file or folder of this machine.
-fn local(target: &str) -> Option<PathBuf> {
+pub(super) fn local(target: &str) -> Option<PathBuf> {
     match target.split_once("://") {
         None => Some(target.into()),
         Some(("file", path)) => Some(path.into()),

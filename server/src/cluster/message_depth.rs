@@ -73,9 +73,11 @@ fn ends_stage(plan: &dyn ExecutionPlan, input: usize) -> bool {
 /// Terms in each other; operands of the operator `of` continue its list.
 fn depth(expr: &dyn PhysicalExpr, of: Option<Operator>) -> usize {
     let operator = expr.downcast_ref::<BinaryExpr>().map(|binary| *binary.op());
-    let inner = expr.children().into_iter().enumerate().map(|(position, child)| {
-        depth(child.as_ref(), operator.filter(|_| position == 0))
-    });
+    let inner = expr
+        .children()
+        .into_iter()
+        .enumerate()
+        .map(|(position, child)| depth(child.as_ref(), operator.filter(|_| position == 0)));
     let inner = inner.max().unwrap_or(0);
     inner + usize::from(operator.is_none() || operator != of)
 }

@@ -41,6 +41,7 @@ use super::contact::Contact;
 use super::message_depth::check_logical;
 use super::processes::Processes;
 use super::query::ClusterQuery;
+use super::relation_names;
 
 const TARGET_PARTITIONS: &str = "datafusion.execution.target_partitions";
 const SHUFFLE_COMPRESSION: &str = "ballista.shuffle.compression.codec";
@@ -117,7 +118,8 @@ impl ClusterPlanner {
     fn query(&self, plan: &LogicalPlan, there: &There<'_>) -> Result<Arc<ClusterQuery>> {
         refuse_calls(plan)?;
         refuse_json_arrays(plan)?;
-        let plan = keep_globs(plan.clone())?;
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        let plan = relation_names::quoted(keep_globs(plan.clone())?)?;
         let message = LogicalPlanNode::try_from_logical_plan(&plan, self.codec.as_ref());
         let message = message.map_err(|cause| {
             let error = Error::from(cause);
@@ -127,7 +129,6 @@ impl ClusterPlanner {
         let mut bytes = vec![];
         message.try_encode(&mut bytes)?;
         check_logical(&bytes)?;
-        let schema = Arc::new(plan.schema().as_arrow().clone());
         let query = ExecuteQueryParams {
             query: Some(execute_query_params::Query::LogicalPlan(bytes)),
             settings: self.settings(there.session),

@@ -38,6 +38,7 @@ use super::assembly::MESSAGE_BYTES_MAX;
 use super::contact::{Client, Contact};
 use super::failure::error_of;
 use super::hash_joins;
+use super::typed_rows::typed;
 use super::work::{TasksDone, WorkMeter};
 
 /// The shortest wait before the scheduler is asked again.
@@ -138,7 +139,9 @@ impl ExecutionPlan for ClusterQuery {
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let answer = answer(self.scheduler.clone(), self.query.clone(), self.work.clone());
+        let schema = Arc::clone(&self.schema);
         let answer = stream::once(answer).try_flatten();
+        let answer = answer.map(move |rows| typed(rows?, &schema));
         let answer = answer.map_err(Into::into);
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), answer)))
     }
