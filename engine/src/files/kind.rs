@@ -207,17 +207,20 @@ impl Chosen {
         {
             default(NEWLINE_DELIMITED, "false");
         }
-        if self.kind.base() == "csv"
-            && let Some(null) = options.get(NULL_VALUE)
-            && !options.contains_key(NULL_REGEX)
-        {
-            // DataFusion writes this for NULL, and reads it as a text
-            options.insert(NULL_REGEX.to_string(), format!("^{}$", regex::escape(null)));
-        }
         if let Some(pattern) = options.get(NULL_REGEX) {
             regex::Regex::new(pattern).map_err(|cause| {
                 Error::plan(format!("the null_regex '{pattern}' is no regular expression: {cause}"))
             })?;
+        }
+        if let Some(option) =
+            [NULL_REGEX, NULL_VALUE].into_iter().find(|option| options.contains_key(*option))
+        {
+            // DataFusion heeds the first when it guesses types, and both not when it reads
+            return Err(Error::unsupported(format!(
+                "{} of a table of CSV files: what it names would be read as a text; an empty field is \
+                 NULL, and nullif(column, 'NA') makes others so",
+                option.trim_start_matches("format.")
+            )));
         }
         let format = self.kind.factory(state)?.create(state, &options);
         format.map_err(|cause| self.wrong_option(state, &options, cause))

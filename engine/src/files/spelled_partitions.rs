@@ -3,14 +3,13 @@
 //! Stage: optimizer, last, after conditions were pushed to scans. In: `k = 'a=b'` over a table of folders. Out:
 //! `k >= 'a=b' AND k <= 'a=b'`. From the first form DataFusion 55 makes the name of the one folder that it
 //! lists (`evaluate_partition_prefix`), and finds none where another program wrote `k=a%3Db`, or `k=01` for
-//! the number 1. The second form says the same of each folder. A value that is spelled in one way
-//! alone keeps its form: letters and digits, and whole numbers of a table that looks at all its
-//! folders anew each time, which are numbers only if all are spelled so (`partitions.rs`).
+//! the number 1. The second form says the same of each folder. Texts of letters and digits, which are
+//! spelled in one way alone, keep their form.
 
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::listing::ListingTable;
-use datafusion::datasource::{TableProvider, source_as_provider};
+use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
@@ -45,10 +44,9 @@ impl OptimizerRule for SpelledPartitions {
             return Ok(Transformed::no(plan));
         }
         let names: Vec<String> = folders.iter().map(|(name, _)| name.clone()).collect();
-        let looks_anew = table.get_table_definition().is_none();
         plan.map_expressions(|filter| {
             filter.transform_up(|part| {
-                Ok(match bounded(&part, &names, looks_anew) {
+                Ok(match bounded(&part, &names) {
                     Some(bounds) => Transformed::yes(bounds),
                     None => Transformed::no(part),
                 })
@@ -58,7 +56,7 @@ impl OptimizerRule for SpelledPartitions {
 }
 
 /// An equality of a folder's column with what may be spelled in several ways, as two bounds.
-fn bounded(part: &Expr, names: &[String], looks_anew: bool) -> Option<Expr> {
+fn bounded(part: &Expr, names: &[String]) -> Option<Expr> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return None };
     let (column, value) = match (left.as_ref(), right.as_ref()) {
         (Expr::Column(_), Expr::Literal(value, _)) => (left, value),
@@ -66,7 +64,7 @@ fn bounded(part: &Expr, names: &[String], looks_anew: bool) -> Option<Expr> {
         _ => return None,
     };
     let Expr::Column(name) = column.as_ref() else { return None };
-    if !names.contains(&name.name) || has_one_spelling(value, looks_anew) {
+    if !names.contains(&name.name) || has_one_spelling(value) {
         return None;
     }
     let literal = if std::ptr::eq(column, left) { right } else { left };
@@ -75,14 +73,14 @@ fn bounded(part: &Expr, names: &[String], looks_anew: bool) -> Option<Expr> {
 }
 
 /// Whether no folder can spell a value in another way than DataFusion does.
-fn has_one_spelling(value: &ScalarValue, looks_anew: bool) -> bool {
+fn has_one_spelling(value: &ScalarValue) -> bool {
     if let ScalarValue::Dictionary(_, inner) = value {
-        return has_one_spelling(inner, looks_anew);
+        return has_one_spelling(inner);
     }
     match value.try_as_str() {
         Some(Some(text)) => text.bytes().all(|byte| byte.is_ascii_alphanumeric()),
         Some(None) => true,
-        None => looks_anew && value.data_type().is_integer(),
+        None => false,
     }
 }
 
@@ -95,16 +93,15 @@ mod tests {
     #[test]
     fn only_what_is_spelled_in_several_ways_becomes_bounds() {
         let names = ["k".to_string()];
-        let changed = |part: Expr, anew: bool| bounded(&part, &names, anew).is_some();
-        assert!(changed(col("k").eq(lit("a=b")), true));
-        assert!(changed(lit("a b").eq(col("k")), true));
-        assert!(changed(col("k").eq(lit(1.5)), true));
-        assert!(changed(col("k").eq(lit(1_i64)), false));
-        assert!(!changed(col("k").eq(lit(1_i64)), true));
-        assert!(!changed(col("k").eq(lit("g2")), false));
-        assert!(!changed(col("x").eq(lit("a=b")), true));
-        assert!(!changed(col("k").not_eq(lit("a=b")), true));
-        let bounds = bounded(&lit("a=b").eq(col("k")), &names, true);
+        let changed = |part: Expr| bounded(&part, &names).is_some();
+        assert!(changed(col("k").eq(lit("a=b"))));
+        assert!(changed(lit("a b").eq(col("k"))));
+        assert!(changed(col("k").eq(lit(1.5))));
+        assert!(changed(col("k").eq(lit(1_i64))));
+        assert!(!changed(col("k").eq(lit("g2"))));
+        assert!(!changed(col("x").eq(lit("a=b"))));
+        assert!(!changed(col("k").not_eq(lit("a=b"))));
+        let bounds = bounded(&lit("a=b").eq(col("k")), &names);
         assert_eq!(bounds, Some(col("k").gt_eq(lit("a=b")).and(col("k").lt_eq(lit("a=b")))));
     }
 }

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Join, JoinConstraint, JoinOperator, ObjectName, OrderBy, OrderByKind, Query,
+    Join, JoinConstraint, JoinOperator, ObjectName, OrderBy, OrderByKind, PipeOperator, Query,
     ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, SetExpr, TableFactor,
     TableWithJoins, VisitMut, VisitorMut,
 };
@@ -50,6 +50,15 @@ pub fn in_select(select: &mut Select) -> Result<()> {
 /// # Errors
 /// As [`in_select`].
 pub fn in_order(query: &mut Query) -> Result<()> {
+    for operator in &query.pipe_operators {
+        if let PipeOperator::Join(join) = operator
+            && matches!(side(join), Side::Right | Side::Both)
+            && let Some(JoinConstraint::Using(_) | JoinConstraint::Natural) =
+                constraint(&join.join_operator)
+        {
+            return Err(refused("USING or NATURAL behind |>"));
+        }
+    }
     let SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
     let Some(OrderBy { kind: OrderByKind::Expressions(sorts), .. }) = &mut query.order_by else {
         return Ok(());
@@ -89,6 +98,15 @@ fn shared(tables: &[TableWithJoins]) -> Result<Vec<Shared>> {
         }
         return Ok(shared);
     };
+    let others = joins.iter().map(|join| &join.relation);
+    for table in std::iter::once(relation).chain(others) {
+        if let TableFactor::NestedJoin { table_with_joins, .. } = table {
+            let within = self::shared(std::slice::from_ref(table_with_joins.as_ref()))?;
+            if within.iter().any(|shared| shared.differs) {
+                return Err(refused("USING in parentheses"));
+            }
+        }
+    }
     for (at, join) in joins.iter().enumerate() {
         let names = match constraint(&join.join_operator) {
             Some(JoinConstraint::Using(names)) => names,

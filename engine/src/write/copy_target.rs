@@ -37,6 +37,17 @@ pub fn check(plan: &LogicalPlan) -> Result<()> {
     for option in options {
         check_option(copy, &format, option)?;
     }
+    let fields = copy.input.schema().fields();
+    let twice = fields.iter().enumerate().find(|(place, field)| {
+        fields.iter().take(*place).any(|other| other.name() == field.name())
+    });
+    if let Some((_, field)) = twice {
+        return Err(Error::plan(format!(
+            "the column {name} stands twice among those written, and readers of files would find one; \
+             give each a name of its own, such as a.{name} AS {name}_a",
+            name = field.name()
+        )));
+    }
     let target = local(&copy.output_url);
     let link = target.filter(|path| path.is_symlink() && !path.is_dir());
     if let Some(link) = link {
