@@ -5,19 +5,25 @@
 //! DataFusion's own factory: it takes the first file's type for all, reports schemas that do not
 //! fit without naming a file, and says "table not found" for a path that is not there.
 //!
-//! Errors in lines: [`errors_in_files`]. Files of arrays, several of which are one array: [`arrays`]. Which files: [`location`]. Which format: [`kind`]. Which columns: [`schema`].
+//! Errors in files, and decoders that panic: [`errors_in_files`]. Files of arrays, several of which are one array: [`arrays`]. Which files: [`location`]. Which format: [`kind`]. Which columns: [`schema`].
 
 mod arrays;
+mod arrow_claims;
 mod arrow_pieces;
+mod careful;
 mod errors_in_files;
 mod exact_numbers;
 mod float_statistics;
 mod globbed;
 mod kind;
 mod location;
+mod long_lines;
+mod parquet_claims;
+mod parquet_footer;
 mod partitions;
 mod schema;
 mod spelled_partitions;
+mod thrift;
 
 use std::collections::HashMap;
 use std::sync::Arc;

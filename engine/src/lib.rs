@@ -8,6 +8,7 @@
 //! This crate knows no file format, no SQL function and no socket.
 
 pub mod array;
+pub mod bounds;
 pub mod catalog;
 pub mod codec;
 pub mod config;

@@ -45,6 +45,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         // Before DISTINCT ON becomes an aggregate with an order.
         Arc::new(repeated_order::RepeatedOrder),
+        Arc::new(crate::bounds::GuardCalls),
         Arc::new(set_comparisons::SetComparisons),
         Arc::new(canonical::ConstantsByValue),
         // Before tables of both sides of a join become one, whose conditions are then bounds too.
@@ -64,5 +65,7 @@ pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         // Last, so that filters and projections have already been pushed to the scan, and types are
         // those that the aggregates compute in.
         Arc::new(dense_reduction::DenseReduction),
+        // After everything that computes constants.
+        Arc::new(crate::bounds::GuardValues),
     ]
 }

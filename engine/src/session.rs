@@ -29,6 +29,7 @@ use futures::future::BoxFuture;
 use ndarray::ArrayD;
 
 use crate::array::MemoryArray;
+use crate::bounds::{scalar_functions, small_constants_alone, with_value_limit};
 use crate::catalog::ArrayTable;
 use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
@@ -93,7 +94,7 @@ pub fn fit_sorts(settings: SessionConfig, bytes: usize) -> SessionConfig {
     execution.sort_spill_reservation_bytes =
         execution.sort_spill_reservation_bytes.min(bytes / SORT_RESERVATION_SHARE);
     let rows = (bytes / BYTES_PER_BATCH_ROW).max(BATCH_ROWS_MIN).min(settings.batch_size());
-    settings.with_batch_size(rows)
+    with_value_limit(settings.with_batch_size(rows), bytes)
 }
 
 /// Settings under which a repartitioning spills each batch to a file of its own. With two open files one
@@ -145,11 +146,10 @@ impl Session {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features();
-        if !options.first_rules.is_empty() {
-            let others = Optimizer::default().rules;
-            let rules = options.first_rules.iter().cloned().chain(others).collect();
-            builder = builder.with_optimizer_rules(rules);
-        }
+        let others = small_constants_alone(Optimizer::default().rules);
+        builder = builder
+            .with_optimizer_rules(options.first_rules.iter().cloned().chain(others).collect())
+            .with_scalar_functions(scalar_functions());
         crate::rewrite::keep_filters_above_totals(&mut builder);
         let planner = options.planner.clone().unwrap_or_else(|| Arc::new(LocalPlanner));
         builder = builder

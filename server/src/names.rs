@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use almagest::Session;
+use almagest_engine::bounds::is_operator;
 use datafusion::sql::sqlparser::keywords::ALL_KEYWORDS;
 
 /// A snapshot of names.
@@ -29,7 +30,8 @@ impl Names {
     pub async fn of(session: &Session) -> Self {
         let mut names = Self::of_tables(session).await;
         let state = session.context().state();
-        names.functions.extend(state.scalar_functions().keys().cloned());
+        let named = state.scalar_functions().keys().filter(|name| !is_operator(name));
+        names.functions.extend(named.cloned());
         names.functions.extend(state.aggregate_functions().keys().cloned());
         names.functions.extend(state.window_functions().keys().cloned());
         names.functions.extend(state.higher_order_functions().keys().cloned());

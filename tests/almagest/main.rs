@@ -19,6 +19,7 @@ mod hdf5_real;
 mod hdf5_remote;
 mod lazy_arrays;
 mod memory_limits;
+mod mutated_files;
 mod object_stores;
 mod processes;
 mod relations;

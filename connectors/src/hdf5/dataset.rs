@@ -243,7 +243,8 @@ impl ArraySource for Hdf5Array {
     }
 
     fn storage(&self) -> Storage {
-        let whole_bytes = self.meta.element_count() * self.stored.element_bytes as u64;
+        let whole_bytes =
+            self.meta.element_count().saturating_mul(self.stored.element_bytes as u64);
         let (layout, compression, stored_bytes) = match &self.stored.place {
             Place::Compact(bytes) => ("compact", String::new(), bytes.len() as u64),
             Place::Contiguous(None) => ("contiguous", String::new(), 0),

@@ -41,8 +41,8 @@ impl Boundary {
 
     /// The index inside `0..length` that stands for `index`; `None` for the constant. `length` is
     /// not zero.
-    pub fn index(self, index: i64, length: u64) -> Option<u64> {
-        let length = length as i64;
+    pub fn index(self, index: i128, length: u64) -> Option<u64> {
+        let length = i128::from(length);
         let inside = match self {
             _ if (0..length).contains(&index) => index,
             Self::Constant(_) => return None,
@@ -99,10 +99,10 @@ mod tests {
     use super::*;
 
     /// What stands at the indices `-range..length + range` of `abcd`.
-    fn extended(mode: Boundary, text: &str, range: i64) -> String {
+    fn extended(mode: Boundary, text: &str, range: i128) -> String {
         let letters: Vec<char> = text.chars().collect();
         let length = letters.len() as u64;
-        (-range..length as i64 + range)
+        (-range..i128::from(length) + range)
             .map(|index| mode.index(index, length).map_or('k', |at| letters[at as usize]))
             .collect()
     }

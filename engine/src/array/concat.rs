@@ -106,7 +106,7 @@ impl ArraySource for Concat {
             stored_type: self.meta.data_type.to_string(),
             layout: "computed".into(),
             compression: String::new(),
-            raw_bytes: self.meta.element_count() * width,
+            raw_bytes: self.meta.element_count().saturating_mul(width),
             stored_bytes: Some(0),
         }
     }
@@ -137,7 +137,7 @@ impl ArraySource for Concat {
     fn working_bytes(&self, region: &Region) -> u64 {
         let width = self.meta.data_type.primitive_width().unwrap_or(16) as u64;
         let parts = self.parts(region).map(|(input, theirs, _)| input.working_bytes(&theirs));
-        region.element_count() * width + parts.sum::<u64>()
+        parts.fold(region.element_count().saturating_mul(width), u64::saturating_add)
     }
 
     async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {

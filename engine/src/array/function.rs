@@ -108,7 +108,7 @@ impl ArraySource for Derived {
             stored_type: self.meta.data_type.to_string(),
             layout: "computed".into(),
             compression: String::new(),
-            raw_bytes: self.meta.element_count() * width,
+            raw_bytes: self.meta.element_count().saturating_mul(width),
             stored_bytes: Some(0),
         }
     }
@@ -153,10 +153,11 @@ impl ArraySource for Derived {
             let regions = placed.regions();
             let inside: u64 = regions.iter().map(Region::element_count).sum();
             let width = input.meta().data_type.primitive_width().unwrap_or(16) as u64;
-            let beyond = placed.element_count().saturating_sub(inside) * width;
-            beyond + regions.iter().map(|part| input.working_bytes(part)).sum::<u64>()
+            let beyond = placed.element_count().saturating_sub(inside).saturating_mul(width);
+            let parts = regions.iter().map(|part| input.working_bytes(part));
+            parts.fold(beyond, u64::saturating_add)
         });
-        region.element_count() * width + inputs.sum::<u64>()
+        inputs.fold(region.element_count().saturating_mul(width), u64::saturating_add)
     }
 
     async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {

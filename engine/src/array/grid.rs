@@ -26,9 +26,9 @@ impl Grid {
     pub fn joined(&self, elements: u64) -> Self {
         let mut shape = self.chunk_shape.clone();
         for axis in (0..shape.len()).rev() {
-            let room = elements / shape.iter().product::<u64>().max(1);
-            let joined = room.clamp(1, self.counts[axis].max(1));
-            shape[axis] *= joined;
+            let held = shape.iter().fold(1_u64, |product, length| product.saturating_mul(*length));
+            let joined = (elements / held.max(1)).clamp(1, self.counts[axis].max(1));
+            shape[axis] = shape[axis].saturating_mul(joined);
             if joined < self.counts[axis] {
                 break;
             }

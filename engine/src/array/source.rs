@@ -169,7 +169,8 @@ pub trait ArraySource: Any + Debug + Send + Sync {
 
     /// Bytes held at once while `region` is decoded, about.
     fn working_bytes(&self, region: &Region) -> u64 {
-        region.element_count() * self.meta().data_type.primitive_width().unwrap_or(16) as u64
+        let width = self.meta().data_type.primitive_width().unwrap_or(16) as u64;
+        region.element_count().saturating_mul(width)
     }
 
     /// The elements of `region`, which lies inside the array. Runs on a thread for computing, and

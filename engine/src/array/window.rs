@@ -16,10 +16,11 @@ use arrow::datatypes::DataType;
 use super::{Block, Boundary, Region, joined, unravel};
 use crate::{Error, Result};
 
-/// Index ranges per axis that may lie outside the array.
+/// Index ranges per axis that may lie outside the array: in 128 bits, so that an array may be as long as 64
+/// bits count and a window still reach beyond its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
-    axes: Vec<(Range<i64>, Boundary)>,
+    axes: Vec<(Range<i128>, Boundary)>,
 }
 
 impl Window {
@@ -27,7 +28,7 @@ impl Window {
     pub fn of(region: &Region) -> Self {
         let axes = (0..region.ndim()).map(|axis| {
             let range = region.range(axis);
-            (range.start as i64..range.end as i64, Boundary::Nearest)
+            (i128::from(range.start)..i128::from(range.end), Boundary::Nearest)
         });
         Self { axes: axes.collect() }
     }
@@ -37,7 +38,7 @@ impl Window {
     #[must_use]
     pub fn extended(mut self, axis: usize, before: i64, after: i64, boundary: Boundary) -> Self {
         let (range, mode) = &mut self.axes[axis];
-        *range = range.start - before..range.end + after;
+        *range = range.start - i128::from(before)..range.end + i128::from(after);
         *mode = boundary;
         self
     }
@@ -49,9 +50,8 @@ impl Window {
 
     /// How many elements the window has, those beyond the array's ends too.
     pub fn element_count(&self) -> u64 {
-        let lengths =
-            self.axes.iter().map(|(range, _)| range.end.saturating_sub(range.start).max(0));
-        lengths.fold(1, |all, length| all.saturating_mul(length as u64))
+        let lengths = self.axes.iter().map(|(range, _)| (range.end - range.start).max(0));
+        lengths.fold(1, |all, length| all.saturating_mul(u64::try_from(length).unwrap_or(u64::MAX)))
     }
 
     /// How the window lies in an array of `shape`. Takes memory for each index of each axis.
@@ -88,10 +88,10 @@ struct PlacedAxis {
 const CONSTANT: usize = usize::MAX;
 
 impl PlacedAxis {
-    fn new(range: &Range<i64>, mode: Boundary, length: u64) -> Self {
+    fn new(range: &Range<i128>, mode: Boundary, length: u64) -> Self {
         let window_length = (range.end - range.start).max(0) as usize;
         let constant = if let Boundary::Constant(value) = mode { value } else { 0.0 };
-        if range.start >= 0 && range.end <= length as i64 {
+        if range.start >= 0 && range.end <= i128::from(length) {
             let spans = std::iter::once(range.start as u64..range.end as u64).collect();
             return Self { spans, places: None, length: window_length, constant };
         }
@@ -287,7 +287,7 @@ mod tests {
     }
 
     /// Every element of a window, looked up one by one.
-    fn by_element(whole: &Block, axes: &[(Range<i64>, Boundary)]) -> Vec<i32> {
+    fn by_element(whole: &Block, axes: &[(Range<i128>, Boundary)]) -> Vec<i32> {
         let shape = whole.region().shape();
         let values = whole.values().as_primitive::<Int32Type>();
         let lengths: Vec<u64> = axes.iter().map(|(r, _)| (r.end - r.start) as u64).collect();
@@ -296,7 +296,7 @@ mod tests {
                 let mut at = Some(0);
                 for (axis, offset) in unravel(index, &lengths).into_iter().enumerate() {
                     let (range, mode) = &axes[axis];
-                    let inside = mode.index(range.start + offset as i64, shape[axis]);
+                    let inside = mode.index(range.start + i128::from(offset), shape[axis]);
                     at = at.zip(inside).map(|(at, inside)| at * shape[axis] + inside);
                 }
                 at.map_or(-7, |at| values.value(at as usize))

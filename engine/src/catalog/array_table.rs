@@ -342,7 +342,8 @@ fn elements_to_work_on(grid: &Grid, variables: &[&Arc<dyn ArraySource>]) -> u64 
         return 1;
     }
     let chunk = grid.chunk_region(0);
-    let bytes: u64 = variables.iter().map(|variable| variable.working_bytes(&chunk)).sum();
+    let bytes = variables.iter().map(|variable| variable.working_bytes(&chunk));
+    let bytes = bytes.fold(0, u64::saturating_add);
     let elements = WORKING_BYTES.saturating_mul(chunk.element_count()) / bytes.max(1);
     elements.max(1)
 }
@@ -358,13 +359,15 @@ fn align(shape: &mut [u64], other: &[u64], array_shape: &[u64], must: bool) {
         while b > 0 {
             (a, b) = (b, a % b);
         }
-        one.max(1) / a * other.max(1)
+        (one.max(1) / a).saturating_mul(other.max(1))
     };
     let axes = shape.iter().zip(other).zip(array_shape);
     let both: Vec<u64> =
         axes.map(|((one, other), length)| lcm(*one, *other).min((*length).max(1))).collect();
     let elements = both.iter().fold(1_u64, |product, length| product.saturating_mul(*length));
-    if elements <= ALIGNED_ELEMENTS_MAX.max(other.iter().product()) {
+    let other_elements =
+        other.iter().fold(1_u64, |product, length| product.saturating_mul(*length));
+    if elements <= ALIGNED_ELEMENTS_MAX.max(other_elements) {
         shape.copy_from_slice(&both);
     } else if must {
         shape.copy_from_slice(other);

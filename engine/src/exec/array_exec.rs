@@ -326,10 +326,7 @@ fn read_all(
     let (pruning, last) = (Arc::clone(&reader), Arc::clone(&reader));
     let lanes = reader.lanes.len();
     let regions = descriptors
-        .map(move |rows| {
-            let windows = windows(&rows?)?;
-            Ok::<_, DataFusionError>(stream::iter(windows).map(Ok))
-        })
+        .map(move |rows| Ok::<_, DataFusionError>(stream::iter(windows(&rows?)?).map(Ok)))
         .try_flatten()
         .map(move |window: DfResult<_>| {
             let regions = pruning.matching(window?)?;
@@ -374,14 +371,16 @@ fn boxes_ahead(scan: &ArrayScan) -> usize {
     if scan.bytes_of(&whole) <= SMALL_BYTES { 2 } else { 1 }
 }
 
-/// The box numbers that descriptor rows name, in windows that are pruned together.
-fn windows(descriptors: &RecordBatch) -> Result<Vec<std::ops::Range<u64>>> {
-    let windows = runs_of(descriptors)?.into_iter().flat_map(|run| {
+/// The box numbers that descriptor rows name, in windows that are pruned together. They are made one by
+/// one: an array may have more of them than memory holds.
+fn windows(
+    descriptors: &RecordBatch,
+) -> Result<impl Iterator<Item = std::ops::Range<u64>> + Send + use<>> {
+    Ok(runs_of(descriptors)?.into_iter().flat_map(|run| {
         let end = run.end;
         run.step_by(PRUNED_TOGETHER as usize)
-            .map(move |start| start..(start + PRUNED_TOGETHER).min(end))
-    });
-    Ok(windows.collect())
+            .map(move |start| start..start.saturating_add(PRUNED_TOGETHER).min(end))
+    }))
 }
 
 impl Reader {

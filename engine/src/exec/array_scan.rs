@@ -25,6 +25,9 @@ use crate::array::{ArraySource, Grid, Region, unravel};
 /// Partitions for each unit of `datafusion.execution.target_partitions`.
 const PARTITIONS_PER_TARGET: u64 = 2;
 
+/// Boxes that are counted for a limit; beyond them all are planned, and the limit ends the reading.
+const COUNTED_BOXES_MAX: u64 = 1 << 16;
+
 /// One input column of an array scan.
 #[derive(Clone, Debug)]
 pub enum ArrayColumn {
@@ -176,7 +179,9 @@ impl ArrayScan {
         let boxes = self.boxes_to_read();
         let wanted = config.target_partitions() as u64 * PARTITIONS_PER_TARGET;
         let partitions = wanted.clamp(1, boxes.max(1));
-        let run = |index| index * boxes / partitions..(index + 1) * boxes / partitions;
+        // the product may be more than 64 bits hold, the quotient is at most all boxes
+        let part = |index: u64| u128::from(index) * u128::from(boxes) / u128::from(partitions);
+        let run = |index| part(index) as u64..part(index + 1) as u64;
         let leaf = descriptors((0..partitions).map(run))?;
         Ok(Arc::new(ArrayExec::new(Arc::new(self), leaf)))
     }
@@ -185,12 +190,12 @@ impl ArrayScan {
     fn boxes_to_read(&self) -> u64 {
         let boxes = self.box_count();
         let (Some(fetch), true) = (self.fetch, self.is_unfiltered()) else { return boxes };
-        let mut rows = 0;
-        for index in 0..boxes {
+        let mut rows = 0_u64;
+        for index in 0..boxes.min(COUNTED_BOXES_MAX) {
             if rows >= fetch as u64 {
                 return index.max(1);
             }
-            rows += self.box_region(index).element_count();
+            rows = rows.saturating_add(self.box_region(index).element_count());
         }
         boxes
     }

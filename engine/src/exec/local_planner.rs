@@ -18,6 +18,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::{ComputeThreads, spilling_joins, watched};
 use crate::Error;
+use crate::bounds::{ValueLimit, limiting_unnest};
 use crate::config::{AlmagestOptions, Scheduler};
 use crate::files::naming_files;
 use crate::rewrite::compare_by_value;
@@ -60,7 +61,9 @@ impl QueryPlanner for LocalPlanner {
 async fn planned(plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
     let planner = DefaultPhysicalPlanner::default();
     let by_value = compare_by_value(plan.clone())?;
-    let physical = naming_files(planner.create_physical_plan(&by_value, session).await?)?;
+    let physical = planner.create_physical_plan(&by_value, session).await?;
+    let physical = limiting_unnest(physical)?;
+    let physical = naming_files(physical, ValueLimit::of(session.config_options()))?;
     spilling_joins(guarding_sinks(physical, plan)?)
 }
 

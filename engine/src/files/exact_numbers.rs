@@ -39,7 +39,8 @@ pub async fn check(
         let store = state.runtime_env().object_store(&location.url)?;
         for file in *files {
             let name = location.name_of(file);
-            let (name, schema) = read_schema(state, format, &store, file, name).await?;
+            let is_local = location.url.scheme() == "file";
+            let (name, schema) = read_schema(state, format, &store, file, name, is_local).await?;
             let whole = |(_, field): &(usize, &Arc<arrow::datatypes::Field>)| {
                 columns.contains(field.name()) && is_wide(field.data_type())
             };

@@ -8,16 +8,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::datasource::file_format::DEFAULT_SCHEMA_INFER_MAX_RECORD;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::execution::session_state::SessionState;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore};
 
+use super::arrow_claims::Looked;
+use super::careful::{Named, awaited_carefully};
 use super::exact_numbers;
+use super::long_lines::Lines;
+use super::parquet_footer;
 use super::partitions::Found;
+use crate::bounds::ValueLimit;
 use crate::{Error, Result};
 
 /// The merged schema of all files.
@@ -54,7 +61,9 @@ pub async fn infer(
                 }
                 continue;
             }
-            reads.push(read_schema(state, format, &store, file, location.name_of(file)).boxed());
+            let is_local = location.url.scheme() == "file";
+            let name = location.name_of(file);
+            reads.push(read_schema(state, format, &store, file, name, is_local).boxed());
         }
         let mut schemas = stream::iter(reads).buffered(concurrency);
         while let Some((file, schema)) = schemas.try_next().await? {
@@ -75,12 +84,38 @@ pub(super) async fn read_schema(
     store: &Arc<dyn ObjectStore>,
     file: &ObjectMeta,
     name: String,
+    is_local: bool,
 ) -> Result<(String, SchemaRef)> {
-    let schema = format.infer_schema(state, store, std::slice::from_ref(file)).await;
-    match schema {
-        Ok(schema) => Ok((name, schema)),
-        Err(cause) => Err(Error::from(cause).with("file", name)),
-    }
+    let named: Named = {
+        let name = name.clone();
+        Arc::new(move |cause| Error::from(cause).with("file", &name).into())
+    };
+    let schema = awaited_carefully(&named, async {
+        if format.is::<ArrowFormat>() {
+            Looked::new(store, file, is_local).check_ends().await?;
+        }
+        if format.is::<ParquetFormat>() {
+            parquet_footer::check(store, file).await?;
+        }
+        if let Some((lines, lines_max)) = lines_of(format, ValueLimit::of(state.config_options())) {
+            lines.check_beginning(store, file, lines_max).await?;
+        }
+        format.infer_schema(state, store, std::slice::from_ref(file)).await
+    });
+    Ok((name, schema.await?))
+}
+
+/// How a format of lines tells them, and how many are read for a schema.
+fn lines_of(format: &Arc<dyn FileFormat>, bytes_max: u64) -> Option<(Lines, usize)> {
+    let (compression, quote, lines_max) = if let Some(csv) = format.downcast_ref::<CsvFormat>() {
+        let quote = csv.escape().is_none().then(|| (csv.quote(), csv.delimiter()));
+        (csv.options().compression, quote, csv.options().schema_infer_max_rec)
+    } else {
+        let json = format.downcast_ref::<JsonFormat>()?;
+        (json.options().compression, None, json.options().schema_infer_max_rec)
+    };
+    let lines = Lines { compression: compression.into(), quote, bytes_max };
+    Some((lines, lines_max.unwrap_or(DEFAULT_SCHEMA_INFER_MAX_RECORD)))
 }
 
 /// How the reader of a format finds the columns of a file.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use almagest_engine::bounds::with_value_limit;
 use almagest_engine::{Error, Result};
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::registry::BallistaFunctionRegistry;
@@ -134,7 +135,10 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
         })),
         override_logical_codec: Some(assembly.logical_codec()),
         override_physical_codec: Some(assembly.physical_codec()),
-        override_config_producer: Some(Arc::new(move || assembly.settings())),
+        override_config_producer: Some(Arc::new(move || match memory_share {
+            None => assembly.settings(),
+            Some(bytes) => with_value_limit(assembly.settings(), bytes),
+        })),
         ..ExecutorProcessConfig::default()
     };
     tokio::select! {

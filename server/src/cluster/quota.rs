@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use almagest_engine::Error;
+use almagest_engine::bounds::{ValueLimit, limiting_unnest};
 use almagest_engine::exec::{spilling_joins, with_settings};
 use almagest_engine::files::naming_files;
 use almagest_engine::session::fit_sorts;
@@ -68,7 +69,8 @@ impl ExecutionEngine for Quota {
         if let Some(secret) = &self.secret {
             secret.check(config)?;
         }
-        let plan = spilling_joins(naming_files(plan)?)?;
+        let plan = naming_files(limiting_unnest(plan)?, ValueLimit::of(config.options()))?;
+        let plan = spilling_joins(plan)?;
         let task = self.engine.create_query_stage_exec(
             job_id, stage_id, task_id, partitions, plan, work_dir, config,
         )?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use almagest::{Error, Result, Session};
+use almagest_engine::bounds::is_operator;
 use almagest_engine::registry::options_of;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::logical_expr::{DocSection, Documentation};
@@ -119,7 +120,8 @@ fn described(session: &Session) -> Vec<(String, Described)> {
     let mut add = |name: &String, kind, documentation: Option<&Documentation>| {
         all.push((name.clone(), Described { kind, documentation: documentation.cloned() }));
     };
-    for (name, function) in state.scalar_functions() {
+    let named = |(name, _): &(&String, _)| !is_operator(name);
+    for (name, function) in state.scalar_functions().iter().filter(named) {
         add(name, "scalar", function.documentation());
     }
     for (name, function) in state.aggregate_functions() {

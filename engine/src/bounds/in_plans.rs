@@ -1,0 +1,122 @@
+//! Puts guards into plans.
+//!
+//! Stage: analyzer, for calls that DataFusion's planner makes without looking at the registered functions
+//! (`overlay(… placing …)`, `[1, 2]`, `list || list`); and optimizer, last, for what no function is: `||`, long
+//! constants in front of many rows, and aggregates whose argument says how much they hold. Running either twice
+//! changes nothing.
+
+use datafusion::common::ScalarValue;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::guarded::guard_calls;
+use super::operators::{CONSTANT, joined_texts, long_constant};
+use super::sizes::scalar_bytes;
+use crate::Error;
+
+/// Bytes of a constant that may be copied for each row of a batch: 512 MiB of DataFusion's longest.
+const CONSTANT_BYTES_MAX: u64 = 64 << 10;
+
+/// Aggregates that hold as many numbers as their last argument says; and the most that they may.
+const SIZED_AGGREGATES: [(&str, usize); 2] =
+    [("approx_percentile_cont", 3), ("approx_percentile_cont_with_weight", 4)];
+const CENTROIDS_MAX: u64 = 10_000;
+
+/// The analyzer rule.
+#[derive(Debug)]
+pub struct GuardCalls;
+
+impl AnalyzerRule for GuardCalls {
+    fn name(&self) -> &str {
+        "guard_calls"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        let guarded = |node: LogicalPlan| node.map_expressions(guard_calls);
+        plan.transform_up_with_subqueries(guarded).data()
+    }
+}
+
+/// The optimizer rule.
+#[derive(Debug)]
+pub struct GuardValues;
+
+impl OptimizerRule for GuardValues {
+    fn name(&self) -> &str {
+        "guard_values"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::TopDown)
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _: &dyn OptimizerConfig,
+    ) -> DfResult<Transformed<LogicalPlan>> {
+        let names = NamePreserver::new(&plan);
+        let copies_constants = matches!(plan, LogicalPlan::Projection(_));
+        plan.map_expressions(|expr| {
+            expr.apply(|part| {
+                refuse_large_aggregate(part)?;
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+            let name = names.save(&expr);
+            let guarded = guard_calls(expr)?;
+            let changed = guarded.transformed;
+            let valued = guarded.data.transform_down(|part| guard_value(part, copies_constants))?;
+            let changed = changed || valued.transformed;
+            let expr = if changed { name.restore(valued.data) } else { valued.data };
+            Ok(Transformed::new_transformed(expr, changed))
+        })
+    }
+}
+
+fn guard_value(expr: Expr, copies_constants: bool) -> DfResult<Transformed<Expr>> {
+    Ok(match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
+            Transformed::yes(joined_texts(*left, *right))
+        }
+        Expr::Literal(value, metadata)
+            if copies_constants && scalar_bytes(&value) > CONSTANT_BYTES_MAX =>
+        {
+            let guarded = long_constant(Expr::Literal(value, metadata));
+            Transformed::new(guarded, true, TreeNodeRecursion::Jump)
+        }
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == CONSTANT => {
+            let same = Expr::ScalarFunction(ScalarFunction { func, args });
+            Transformed::new(same, false, TreeNodeRecursion::Jump)
+        }
+        other => Transformed::no(other),
+    })
+}
+
+fn refuse_large_aggregate(expr: &Expr) -> DfResult<()> {
+    let (name, args) = match expr {
+        Expr::AggregateFunction(call) => (call.func.name(), &call.params.args),
+        Expr::WindowFunction(call) => (call.fun.name(), &call.params.args),
+        _ => return Ok(()),
+    };
+    let sized = SIZED_AGGREGATES.iter().find(|(known, _)| *known == name);
+    let Some(Expr::Literal(value, _)) = sized.and_then(|(_, count)| args.get(count - 1)) else {
+        return Ok(());
+    };
+    let count = match value.cast_to(&arrow::datatypes::DataType::UInt64) {
+        Ok(ScalarValue::UInt64(Some(count))) => count,
+        _ => return Ok(()),
+    };
+    if count > CENTROIDS_MAX {
+        return Err(Error::plan(format!(
+            "{name} with {count} centroids, which it would hold for each group; at most {CENTROIDS_MAX} \
+             can be asked for, and percentile_cont is exact"
+        ))
+        .into());
+    }
+    Ok(())
+}
