@@ -5,12 +5,14 @@
 //! how it was made ([`crate::catalog::Recorded`]), never its elements, except for those that are
 //! nowhere but in memory.
 
+mod empty_relations;
 mod logical;
 mod messages;
 mod physical;
 mod read;
 mod write;
 
+pub use empty_relations::keep_columns;
 pub use logical::LogicalCodec;
 pub use physical::PhysicalCodec;
 

@@ -32,7 +32,7 @@ pub use compute_threads::ComputeThreads;
 pub use downsample::downsample;
 pub(crate) use float_keys::keep_all_groups_of_floats;
 pub use headroom_pool::HeadroomPool;
-pub use local_planner::{LocalPlanner, with_settings};
+pub use local_planner::{LocalPlanner, plan_here, with_settings};
 pub use packed_spills::PackedSpills;
 pub use pieces_exec::{CutLeaves, PiecesExec, compression_of};
 pub use rounded_conditions::RoundedConditions;

@@ -21,7 +21,7 @@ use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{CreateExternalTable, LogicalPlan};
-use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
@@ -123,7 +123,8 @@ impl Session {
         let config = options.settings.clone().unwrap_or_default();
         let mut config = with_whole_spills(config).with_information_schema(true);
         config.options_mut().sql_parser.collect_spans = true;
-        // a check for DataFusion's own use, which `GROUP BY x IS NOT FALSE` does not pass
+        // its planner knows of columns that are never NULL, say by CASE WHEN a > b THEN a ELSE 0 END, and its
+        // operators do not; the check took that for a bug
         config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         config.options_mut().extensions.insert(options.own.clone());
         if let Some(threads) = options.threads {
@@ -146,7 +147,7 @@ impl Session {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features();
-        let others = small_constants_alone(Optimizer::default().rules);
+        let others = small_constants_alone(crate::rewrite::first_optimizer_rules());
         builder = builder
             .with_optimizer_rules(options.first_rules.iter().cloned().chain(others).collect())
             .with_scalar_functions(scalar_functions());
@@ -183,7 +184,9 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         let context = sql::FileTables::install(context, registry.clone());
         sql::register_table_functions(&context, registry);
-        context.register_udf(crate::rewrite::canonical().as_ref().clone());
+        for function in crate::rewrite::functions() {
+            context.register_udf(function);
+        }
         for function in registry.functions() {
             crate::rewrite::register_array_function(&context, Arc::clone(function))?;
         }

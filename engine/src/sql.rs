@@ -24,6 +24,7 @@ mod readings;
 mod reads;
 mod relation_call;
 mod show_columns;
+mod subquery_names;
 mod table_call;
 mod table_function;
 mod using;

@@ -38,12 +38,12 @@ impl QueryPlanner for LocalPlanner {
         let own = AlmagestOptions::of(session.config_options());
         let stall_timeout = own.stall_timeout.0;
         match own.scheduler {
-            Scheduler::Threads => watched(planned(plan, session).await?, stall_timeout),
+            Scheduler::Threads => watched(plan_here(plan, session).await?, stall_timeout),
             Scheduler::Sync => {
                 let state = session.as_any().downcast_ref::<SessionState>();
                 let mut state = state.ok_or_else(|| Error::bug("an unknown session"))?.clone();
                 state.config_mut().options_mut().execution.target_partitions = 1;
-                let plan = planned(plan, &state).await?;
+                let plan = plan_here(plan, &state).await?;
                 watched(Arc::new(OneThreadExec { plan }), stall_timeout)
             }
             elsewhere @ (Scheduler::Processes | Scheduler::Cluster) => {
@@ -57,8 +57,14 @@ impl QueryPlanner for LocalPlanner {
     }
 }
 
-/// The physical plan of a statement.
-async fn planned(plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
+/// The physical plan of a statement that runs in this process, whatever `almagest.scheduler` says.
+///
+/// # Errors
+/// Those of DataFusion's planner.
+pub async fn plan_here(
+    plan: &LogicalPlan,
+    session: &dyn Session,
+) -> DfResult<Arc<dyn ExecutionPlan>> {
     let planner = DefaultPhysicalPlanner::default();
     let by_value = compare_by_value(plan.clone())?;
     let physical = planner.create_physical_plan(&by_value, session).await?;

@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::relation_call::RelationCall;
+use super::subquery_names::tell_apart;
 use super::table_call::{READ_PREFIX, TableCall, is_table_function};
 use super::visible_ctes::{VisibleCtes, drop_unread};
 use super::{arguments, join_words, readings, using};
@@ -300,6 +301,7 @@ impl VisitorMut for Pass<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.aliases.push(HashSet::new());
+        tell_apart(select);
         let checked = check_select(select).and_then(|()| readings::select(select));
         flow(checked.and_then(|()| join_words::check(&mut select.from)))
     }

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use almagest_engine::catalog::PlannedTable;
-use almagest_engine::exec::LocalPlanner;
+use almagest_engine::codec::keep_columns;
+use almagest_engine::exec::{LocalPlanner, plan_here};
 use almagest_engine::files::keep_globs;
 use almagest_engine::rewrite::{compare_by_value, refuse_calls};
 use almagest_engine::write::{CommitExec, Target, WriteParts, guarding_sinks};
@@ -119,7 +120,7 @@ impl ClusterPlanner {
         refuse_calls(plan)?;
         refuse_json_arrays(plan)?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
-        let plan = relation_names::quoted(keep_globs(plan.clone())?)?;
+        let plan = relation_names::quoted(keep_columns(keep_globs(plan.clone())?)?)?;
         let message = LogicalPlanNode::try_from_logical_plan(&plan, self.codec.as_ref());
         let message = message.map_err(|cause| {
             let error = Error::from(cause);
@@ -230,6 +231,11 @@ impl QueryPlanner for ClusterPlanner {
             let by_value = compare_by_value(plan.clone())?;
             return guarding_sinks(here.create_physical_plan(&by_value, session).await?, plan);
         }
+        if recurses(plan)? {
+            // each step waits for the one before, whose rows only one process has
+            log::warn!("WITH RECURSIVE runs in the session's process, not on the cluster");
+            return plan_here(plan, session).await;
+        }
         let there = There { scheduler: self.scheduler(session).await?, session };
         if let LogicalPlan::Analyze(analyze) = plan
             && self.writing_here(&analyze.input, &there)?.is_none()
@@ -253,6 +259,16 @@ fn reads_tables(plan: &LogicalPlan) -> DfResult<bool> {
         Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(reads)
+}
+
+/// Whether some query reads itself.
+fn recurses(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut recurses = false;
+    plan.apply_with_subqueries(|node| {
+        recurses |= matches!(node, LogicalPlan::RecursiveQuery(_));
+        Ok(if recurses { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(recurses)
 }
 
 /// Refuses files that hold one JSON array: DataFusion's messages do not say so, and executors would
