@@ -22,7 +22,9 @@ EXPLAIN = re.compile(r"^\s*(--[^\n]*\n\s*)*EXPLAIN\b", re.I)
 MISSING_FILE = re.compile(r"testing/data|parquet-testing|core/tests|\.\./|test_files/(?!scratch)|WORKSPACE", re.I)
 MADE = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:EXTERNAL\s+|UNBOUNDED\s+|TEMPORARY\s+)*(?:TABLE|VIEW)\s+"
                   r"(?:IF\s+NOT\s+EXISTS\s+)?([\w.\"]+)", re.I)
-FILLED = re.compile(r"INSERT\s+INTO\s+([\w.\"]+)", re.I)
+DIALECT = re.compile(r"sql_parser\.dialect\s*(?:(?:=|to)\s*'?\"?(\w+)|;?\s*$)", re.I)
+COPIED = re.compile(r"\bTO\s+'([^']+)'", re.I)
+FILLED = re.compile(r"\bINTO\s+([\w.\"]+)", re.I)
 CHANGES = re.compile(r"^\s*(--[^\n]*\n\s*)*(CREATE|DROP|INSERT|SET|RESET|COPY|PREPARE|DEALLOCATE|DELETE|UPDATE|TRUNCATE)\b",
                      re.I)
 SECONDS_MAX = 60
@@ -36,11 +38,13 @@ class File:
         shutil.rmtree(place, ignore_errors=True)
         scratch = place / "test_files" / "scratch" / path.stem
         scratch.mkdir(parents=True)
-        (place / "data").mkdir()
+        shutil.copytree(files.parent / "data", place / "data")
+        self.place = str(place).lstrip("/")
+        self.dialect = "generic"
         prepare = ["SET datafusion.execution.target_partitions = 4"]
         self.engine = Engine(binary, mode, place, prepare=prepare, seconds_max=SECONDS_MAX)
         self.records = list(records.read(path, files))
-        self.lost = set()
+        self.lost, self.lost_files = set(), set()
 
     def run(self):
         """Gives pairs of a record and what became of it: holds, fails, or left out, with a reason."""
@@ -57,12 +61,19 @@ class File:
         if records.is_several(sql) or records.is_unended(sql) or "$__" in sql:
             return "left out", "several statements, or no end"
         made = [name.strip('"').lower() for name in MADE.findall(sql)]
+        dialect = DIALECT.search(sql)
+        if dialect:
+            self.dialect = (dialect.group(1) or "generic").lower()
+        if dialect or self.dialect != "generic":
+            self.lost.update(made)
+            return "left out", "another dialect"
         made += [name.strip('"').lower() for name in FILLED.findall(sql)]
-        if MISSING_FILE.search(sql):
+        if MISSING_FILE.search(sql) or any(path in sql for path in self.lost_files):
             self.lost.update(made)
             return "left out", "a file that the crate does not bring"
         if any(re.search(rf"\b{re.escape(name)}\b", sql, re.I) for name in self.lost):
             self.lost.update(made)
+            self.lost_files.update(COPIED.findall(sql))
             return "left out", "a table that the crate does not bring"
         try:
             failed, text = self.engine.ask(sql)
@@ -77,6 +88,7 @@ class File:
     def judged(self, record, failed, text, made):
         if record.kind == "error":
             return ("holds", "") if failed else ("fails", f"gives an answer where an error is expected\n{text[:300]}")
+        text = text.replace(self.place, "WORKSPACE_ROOT/datafusion/sqllogictest")
         if failed:
             missing = self.is_foreign(text)
             if missing:
