@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Result, Session, SessionOptions};
 /// The longest statement that is tried, in bytes.
 fn bytes_max() -> usize {
     let long = std::env::var_os("ALMAGEST_LONG").is_some();
-    if long { 1 << 20 } else { 2 << 10 }
+    if long { 1 << 20 } else { 1 << 10 }
 }
 
 /// `n` things with something between them.
@@ -74,6 +74,10 @@ const CHAINS: &[Shape] = &[
     ("unary minus", |n| open(format!("SELECT {} a FROM t", "- ".repeat(n)))),
     ("comparisons", |n| open(format!("SELECT {} FROM t", joined(n, " = ", |_| "b".into())))),
     ("BETWEEN", |n| open(format!("SELECT b {} FROM t", "BETWEEN b AND b ".repeat(n)))),
+    ("regular expressions", |n| {
+        open(format!("SELECT {}s{} FROM t", "(".repeat(n), " ~ '^(a|b|c)$')::VARCHAR".repeat(n)))
+    }),
+    ("COALESCE", |n| open(format!("SELECT {} FROM t", nested(n, "coalesce(", "a", ", 1)")))),
     ("LIKE", |n| open(format!("SELECT {} FROM t", joined(n, " LIKE ", |_| "s".into())))),
     ("IS DISTINCT FROM", |n| {
         open(format!("SELECT {} FROM t", joined(n, " IS DISTINCT FROM ", |_| "b".into())))

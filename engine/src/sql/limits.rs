@@ -15,6 +15,22 @@ use crate::{Error, Result};
 pub const NESTING_MAX: usize = 100;
 /// Operators whose operand is the result of the one before, such as the plus signs of a sum.
 const OPERATORS_MAX: usize = for_this_build(1000);
+/// What rules write out with an operand twice or more, on each other's results: `a BETWEEN b AND c` reads
+/// a twice, so thirty in a row would read the first a billion times.
+const COPIES_MAX: usize = 12;
+/// Functions that are written out so.
+const COPYING: [&str; 10] = [
+    "coalesce",
+    "nvl",
+    "nvl2",
+    "ifnull",
+    "nullif",
+    "regexp_like",
+    "date_part",
+    "datepart",
+    "extract",
+    "floor",
+];
 /// ANDs and ORs in a row: they are put into a balanced tree.
 const LOGICAL_MAX: usize = 250_000;
 /// UNIONs in a row.
@@ -73,6 +89,12 @@ struct Level {
     inner: usize,
     /// The deepest of what ended.
     deepest: usize,
+    /// The same of operators whose operands are copied.
+    copies: usize,
+    inner_copies: usize,
+    most_copies: usize,
+    /// 1 if the brackets are those of a function that copies.
+    is_copied: usize,
     /// Arrows of lambdas since the last comma: their bodies hold ANDs and ORs.
     arrows: usize,
     logical: usize,
@@ -102,7 +124,13 @@ enum Clause {
 impl Level {
     fn end_part(&mut self) {
         self.deepest = self.depth();
+        self.most_copies = self.copied();
         (self.operators, self.inner, self.betweens) = (0, 0, 0);
+        (self.copies, self.inner_copies) = (0, 0);
+    }
+
+    fn copied(&self) -> usize {
+        self.most_copies.max(self.copies + self.inner_copies)
     }
 
     fn depth(&self) -> usize {
@@ -118,6 +146,8 @@ struct Count {
     explains: usize,
     queries: usize,
     windows: usize,
+    /// Whether a function that copies is called by the next bracket.
+    calls_copying: bool,
     /// Whether the last words were IS or IS NOT, or one of them and DISTINCT.
     is_of_operator: bool,
     distinct_of_is: bool,
@@ -132,6 +162,7 @@ impl Default for Count {
             explains: 0,
             queries: 0,
             windows: 0,
+            calls_copying: false,
             is_of_operator: false,
             distinct_of_is: false,
         }
@@ -164,7 +195,24 @@ impl Count {
                 within("parts in a name", self.name_parts, NAME_PARTS_MAX, at)?;
             }
             Token::Word(word) if word.quote_style.is_some() => self.before = Before::Operand,
-            Token::Word(word) => self.word(word.keyword, before, next, at)?,
+            Token::Word(word) => {
+                let name = word.value.as_str();
+                if matches!(next, Some(Token::LParen))
+                    && COPYING.iter().any(|copying| copying.eq_ignore_ascii_case(name))
+                {
+                    self.calls_copying = true;
+                }
+                self.word(word.keyword, before, next, at)?;
+            }
+            Token::Tilde
+            | Token::TildeAsterisk
+            | Token::ExclamationMarkTilde
+            | Token::ExclamationMarkTildeAsterisk
+                if before == Before::Operand =>
+            {
+                self.operator(at)?;
+                self.copy(2, at)?;
+            }
             Token::Arrow => self.arrow(at)?,
             token if is_operand(token) => self.before = Before::Operand,
             _ => self.operator(at)?,
@@ -181,7 +229,11 @@ impl Count {
     }
 
     fn open(&mut self, is_case: bool, at: Location) -> Result<()> {
-        self.levels.push(Level { is_case, ..Level::default() });
+        let is_copied = usize::from(std::mem::take(&mut self.calls_copying));
+        self.levels.push(Level { is_case, is_copied, ..Level::default() });
+        if is_copied > 0 {
+            self.copy(0, at)?;
+        }
         within("levels of brackets and CASEs", self.levels.len() - 1, NESTING_MAX, at)
     }
 
@@ -189,9 +241,10 @@ impl Count {
         // a bracket also ends a CASE that has no END
         while self.levels.len() > 1 {
             let Some(level) = self.levels.pop() else { break };
-            let depth = level.depth() + 1;
+            let (depth, copies) = (level.depth() + 1, level.copied() + level.is_copied);
             let around = self.level();
             around.inner = around.inner.max(depth);
+            around.inner_copies = around.inner_copies.max(copies);
             if level.is_case == case || case {
                 break;
             }
@@ -234,6 +287,14 @@ impl Count {
         self.check_operators(at)
     }
 
+    /// An operator or call whose operands are copied.
+    fn copy(&mut self, times: usize, at: Location) -> Result<()> {
+        self.level().copies += times;
+        let around = self.levels.iter().map(|level| level.copies + level.is_copied).sum::<usize>();
+        let copies = around + self.level().inner_copies;
+        within("BETWEENs, COALESCEs or the like on each other's results", copies, COPIES_MAX, at)
+    }
+
     fn arrow(&mut self, at: Location) -> Result<()> {
         self.level().arrows += 1;
         self.check_operators(at)
@@ -270,7 +331,12 @@ impl Count {
             Keyword::LAMBDA => self.arrow(at),
             Keyword::BETWEEN => {
                 self.level().betweens += 1;
-                self.operator(at)
+                self.operator(at)?;
+                self.copy(1, at)
+            }
+            Keyword::SIMILAR | Keyword::RLIKE | Keyword::REGEXP if ended => {
+                self.operator(at)?;
+                self.copy(2, at)
             }
             Keyword::OVER if ended => {
                 self.windows += 1;
@@ -499,7 +565,7 @@ mod tests {
             checked(&format!("SELECT {sum}")).unwrap_err();
         }
         let between = vec!["a BETWEEN 1 AND"; OPERATORS_MAX].join(" ");
-        refused(&format!("SELECT {between} 1"), "operators on each other's results");
+        refused(&format!("SELECT {between} 1"), "on each other's results");
         let lambdas = vec!["x -> x OR"; OPERATORS_MAX + 2].join(" ");
         refused(&format!("SELECT f({lambdas} x)"), "operators on each other's results");
     }
@@ -520,6 +586,21 @@ mod tests {
         checked(&"EXPLAIN SELECT 1;".repeat(EXPLAINS_MAX + 1)).unwrap();
         refused(&format!("{}SELECT 1", "EXPLAIN ".repeat(EXPLAINS_MAX + 1)), "EXPLAINs");
         refused(&"WITH q AS (".repeat(WITHS_MAX + 1), "WITHs in each other");
+    }
+
+    #[test]
+    fn what_copies_its_operands_is_counted_apart() {
+        let nested =
+            |times: usize| format!("SELECT {}a{}", "coalesce(".repeat(times), ", 1)".repeat(times));
+        checked(&nested(COPIES_MAX)).unwrap();
+        refused(&nested(COPIES_MAX + 1), "BETWEENs, COALESCEs");
+        let betweens = "BETWEEN b AND b ".repeat(COPIES_MAX);
+        checked(&format!("SELECT a {betweens}, b {betweens} FROM t")).unwrap();
+        refused(&format!("SELECT (a {betweens}) BETWEEN a AND b"), "BETWEENs, COALESCEs");
+        let beside = vec!["coalesce(a BETWEEN 1 AND 2, b)"; 100];
+        checked(&format!("SELECT {}", beside.join(", "))).unwrap();
+        checked(&format!("SELECT {}", beside.join(" AND "))).unwrap();
+        checked(&format!("SELECT {}", vec!["coalesce(a, 0)"; 100].join(" + "))).unwrap();
     }
 
     #[test]

@@ -143,8 +143,15 @@ fn counting_steps<T>(tokens: usize, work: impl FnOnce() -> T) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Result, Statement, VecDeque, limits};
     use crate::ErrorKind;
+
+    /// Parses on a stack such as planning threads have.
+    fn parse(text: &str) -> Result<VecDeque<Statement>> {
+        let text = text.to_string();
+        let thread = std::thread::Builder::new().stack_size(64 << 20);
+        thread.spawn(move || super::parse(&text)).unwrap().join().unwrap()
+    }
 
     fn nested(times: usize, open: &str, inner: &str, close: &str) -> String {
         format!("SELECT {}{inner}{}", open.repeat(times), close.repeat(times))
