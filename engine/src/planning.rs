@@ -41,7 +41,7 @@ pub const fn for_this_build(depth: usize) -> usize {
 /// Plans that are made at once. Most wait for files, so there may be more than cores.
 const TURNS: usize = 16;
 /// How long making one plan may compute; waiting for files does not count.
-const TIME_MAX: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_secs(120);
 
 /// How a session plans. Kept in its configuration; sessions of a server share one.
 pub struct PlanningThreads {
