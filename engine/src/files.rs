@@ -34,7 +34,6 @@ use datafusion::catalog::{Session, TableProvider, TableProviderFactory};
 use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig};
-use datafusion::datasource::provider::DefaultTableFactory;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
@@ -102,7 +101,12 @@ impl TableProviderFactory for FileTableFactory {
             key.eq_ignore_ascii_case("unbounded") && value.eq_ignore_ascii_case("true")
         });
         if command.unbounded || unbounded {
-            return DefaultTableFactory::new().create(session, &command).await;
+            // DataFusion's table reads and writes past the session's stores, whatever they refuse
+            return Err(Error::unsupported(
+                "an UNBOUNDED table, which would wait for what a pipe gives; write that into a file, \
+                 and leave out UNBOUNDED",
+            )
+            .into());
         }
         Ok(Arc::new(create(state, &command).await?))
     }

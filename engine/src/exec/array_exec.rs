@@ -328,9 +328,14 @@ fn read_all(
     let regions = descriptors
         .map(move |rows| Ok::<_, DataFusionError>(stream::iter(windows(&rows?)?).map(Ok)))
         .try_flatten()
-        .map(move |window: DfResult<_>| {
-            let regions = pruning.matching(window?)?;
-            Ok::<_, DataFusionError>(stream::iter(regions).map(Ok))
+        .then(move |window: DfResult<_>| {
+            let pruning = Arc::clone(&pruning);
+            async move {
+                // where no box matches for long, others go on meanwhile
+                tokio::task::consume_budget().await;
+                let regions = pruning.matching(window?)?;
+                Ok::<_, DataFusionError>(stream::iter(regions).map(Ok))
+            }
         })
         .try_flatten();
     // Fetching and decoding both run ahead of what is taken, so that threads and network stay busy.

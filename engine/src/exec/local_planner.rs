@@ -16,7 +16,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 
-use super::{ComputeThreads, spilling_joins, watched};
+use super::{ComputeThreads, by_turns, spilling_joins, watched};
 use crate::Error;
 use crate::bounds::{ValueLimit, limiting_unnest};
 use crate::config::{AlmagestOptions, Scheduler};
@@ -70,7 +70,8 @@ pub async fn plan_here(
     let physical = planner.create_physical_plan(&by_value, session).await?;
     let physical = limiting_unnest(physical)?;
     let physical = naming_files(physical, ValueLimit::of(session.config_options()))?;
-    spilling_joins(guarding_sinks(physical, plan)?)
+    // joins are found by their type: those that can spill are another
+    spilling_joins(by_turns(guarding_sinks(physical, plan)?)?)
 }
 
 /// Runs a plan with one thread for computing.
