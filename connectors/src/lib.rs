@@ -8,6 +8,7 @@ pub mod hdf5;
 mod npy;
 mod partial_file;
 mod png;
+mod regular_files;
 mod store;
 
 use std::sync::Arc;

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use almagest_engine::{Error, Result};
 
+use crate::regular_files::check_regular;
+
 /// A file in the making.
 #[derive(Debug)]
 pub struct PartialFile {
@@ -32,6 +34,7 @@ impl PartialFile {
             Error::plan("a file is to be written, and this names none")
                 .with("target", path.display())
         })?;
+        check_regular(path)?;
         let mut partial_name = name.to_os_string();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         partial_name.push(format!(".{}-{count}.partial", std::process::id()));

@@ -17,8 +17,11 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
+use object_store::local::LocalFileSystem;
 use object_store::{ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
+
+use crate::regular_files::RegularFiles;
 
 const RETRIES_MAX: usize = 4;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,9 +32,17 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const PREFIXES: &[&str] = &["aws.", "gcp.", "google.", "azure.", "http."];
 
 /// The stores of a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RemoteStores {
     made: DefaultObjectStoreRegistry,
+    local: Arc<dyn ObjectStore>,
+}
+
+impl Default for RemoteStores {
+    fn default() -> Self {
+        let local = Arc::new(RegularFiles::new(Arc::new(LocalFileSystem::new())));
+        Self { made: DefaultObjectStoreRegistry::default(), local }
+    }
 }
 
 impl ObjectStoreRegistry for RemoteStores {
@@ -48,6 +59,9 @@ impl ObjectStoreRegistry for RemoteStores {
     }
 
     fn get_store(&self, url: &Url) -> DfResult<Arc<dyn ObjectStore>> {
+        if url.scheme() == "file" {
+            return Ok(Arc::clone(&self.local));
+        }
         if let Ok(store) = self.made.get_store(url) {
             return Ok(store);
         }

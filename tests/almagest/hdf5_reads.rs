@@ -48,11 +48,53 @@ async fn chunks_that_were_never_written_are_not_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_is_refused_before_anybody_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
-    let pipe = folder.path().join("pipe.h5");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
+    let whole = folder.path().canonicalize().unwrap();
+    std::fs::write(whole.join("a.csv"), "a\n7\n").unwrap();
     let session = almagest::session(&SessionOptions::default()).unwrap();
-    let sql = format!("SELECT * FROM '{}'", pipe.display());
+    for ending in ["h5", "nc", "csv", "csv.gz", "tsv", "json", "parquet", "arrow"] {
+        let pipe = whole.join(format!("pipe.{ending}"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (place, kind) = (pipe.display(), ending.trim_end_matches(".gz"));
+        for sql in [
+            format!("SELECT * FROM '{place}'"),
+            format!("SELECT * FROM 'file://{place}'"),
+            format!(
+                "CREATE EXTERNAL TABLE t STORED AS {} LOCATION '{place}'",
+                match kind {
+                    "h5" | "nc" => "HDF5",
+                    kind => kind,
+                }
+            ),
+            format!("COPY (SELECT 1 AS a) TO '{place}'"),
+        ] {
+            let outcome = match session.sql(&sql).await {
+                Ok(frame) => frame.collect().await.map(drop).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            let error = outcome.unwrap_err();
+            let expected = match ending {
+                "nc" if sql.starts_with("COPY") => "",
+                _ => "pipe, socket or device",
+            };
+            assert!(error.contains(expected), "{sql}: {error}");
+        }
+    }
+    // beside files they are none
+    for place in [format!("{}/*.csv", whole.display()), format!("{}/p*", whole.display())] {
+        let outcome = match session.sql(&format!("SELECT sum(a) AS s FROM '{place}'")).await {
+            Ok(frame) => frame.to_string().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match place.ends_with(".csv") {
+            true => assert!(outcome.as_ref().unwrap().contains("| 7 |"), "{outcome:?}"),
+            false => assert!(outcome.is_err(), "{outcome:?}"),
+        }
+    }
+    // nor is what has no end
+    let sql = format!(
+        "CREATE UNBOUNDED EXTERNAL TABLE t (a BIGINT) STORED AS CSV LOCATION '{}'",
+        whole.join("pipe.csv").display()
+    );
     let error = session.sql(&sql).await.unwrap_err().to_string();
-    assert!(error.contains("a pipe or device"), "{error}");
+    assert!(error.contains("UNBOUNDED"), "{error}");
 }

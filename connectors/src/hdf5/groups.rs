@@ -73,7 +73,11 @@ pub fn links(metadata: &mut Metadata, group: &Object) -> Result<Vec<(String, Lin
         let target = match link.target {
             LinkTarget::Hard { address } => Link::Hard(address),
             LinkTarget::Soft { target } => Link::Soft(target),
-            LinkTarget::External { file, path } => Link::External(format!("{file}:{path}")),
+            LinkTarget::External { file, path } => {
+                // in which folder is nobody's business who may not read it
+                let name = file.rsplit('/').next().unwrap_or_default();
+                Link::External(format!("{name}:{path}"))
+            }
             LinkTarget::UserDefined { .. } => return None,
         };
         Some((link.name, target))

@@ -17,29 +17,24 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
+use crate::regular_files::check_regular;
+
 /// Asks the session's store for local files whether a path may be read: it is read past that store,
 /// which on a server refuses most.
 async fn check_allowed(runtime: &RuntimeEnv, path: &str) -> Result<()> {
     let whole = tokio::fs::canonicalize(path).await.or_else(|_| std::path::absolute(path));
     let whole = whole.map_err(|cause| Error::plan(format!("no path of a file: {cause}")))?;
-    let path = Path::from_absolute_path(whole)
+    let asked = Path::from_absolute_path(&whole)
         .map_err(|cause| Error::plan(format!("no path of a file: {cause}")))?;
     let store = runtime.object_store(ObjectStoreUrl::local_filesystem())?;
-    match store.head(&path).await {
-        Err(refused @ object_store::Error::PermissionDenied { .. }) => Err(refused.into()),
-        // that it is not there, or a folder, is told when it is opened
-        _ => Ok(()),
-    }
-}
-
-/// Refuses pipes and devices: whoever opens a pipe waits until somebody writes into it, and stores open what
-/// they are asked about.
-async fn check_regular(path: &str) -> Result<()> {
-    match tokio::fs::metadata(path).await {
-        Ok(found) if !found.is_file() && !found.is_dir() => {
-            Err(Error::unsupported("a pipe or device, where one HDF5 file was expected"))
+    match store.head(&asked).await {
+        Err(refused @ object_store::Error::PermissionDenied { .. }) => {
+            let refused = Error::from(refused);
+            // by the name that was given: who may not read a file does not learn where a link leads
+            let message = refused.message().replace(&whole.display().to_string(), path);
+            Err(Error::new(refused.kind(), message))
         }
-        // that it is not there is told when it is opened
+        // that it is not there, or a folder, is told when it is opened
         _ => Ok(()),
     }
 }
@@ -68,8 +63,9 @@ impl FileBytes {
     pub async fn open(runtime: &RuntimeEnv, location: &str) -> Result<Self> {
         let local = location.strip_prefix("file://").unwrap_or(location);
         if !local.contains("://") {
-            check_regular(local).await?;
+            // whoever opens a pipe waits for ever, and this does not open it by the store
             check_allowed(runtime, local).await?;
+            check_regular(local.as_ref())?;
             let path = local.to_string();
             let opened = tokio::task::spawn_blocking(move || Self::open_local(&path)).await;
             return opened.map_err(|cause| Error::bug("opening a file").caused_by(cause))?;

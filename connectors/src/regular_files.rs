@@ -1,0 +1,182 @@
+//! The files of this machine, without pipes, sockets and devices.
+//!
+//! In: the store of local files. Out: the same, which opens and lists regular files and nothing else.
+//! Whoever opens a pipe waits until somebody writes into it, on a thread that nobody gets back; and a
+//! device has no end. So they are refused by name where one is named, and passed over in folders and
+//! globs, as what is no file. Not here: what a server lets its clients read.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path as LocalPath;
+use std::sync::Arc;
+
+use almagest_engine::{Error, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result as StoreResult,
+};
+
+/// Refuses what is there and neither a file nor a folder.
+///
+/// # Errors
+/// `Unsupported`.
+pub fn check_regular(path: &LocalPath) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => Err(Error::unsupported(format!(
+            "'{}' is a pipe, socket or device, where a file was expected; write what it gives into a \
+             file first",
+            path.display()
+        ))),
+        // that it is not there is told by whoever opens it
+        _ => Ok(()),
+    }
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct RegularFiles {
+    inner: Arc<dyn ObjectStore>,
+}
+
+impl RegularFiles {
+    /// That of `inner`, whose paths begin at the root of the machine.
+    pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
+        Self { inner }
+    }
+}
+
+impl fmt::Display for RegularFiles {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// Looks what is at a path. A look at it is quick where a file system answers at all, and opening it
+/// follows.
+fn check(path: &Path) -> StoreResult<()> {
+    let local = format!("/{path}");
+    check_regular(LocalPath::new(&local))
+        .map_err(|error| object_store::Error::NotSupported { source: error.into() })
+}
+
+#[async_trait]
+impl ObjectStore for RegularFiles {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> StoreResult<PutResult> {
+        check(location)?;
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        check(location)?;
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        check(location)?;
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
+        check(location)?;
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, StoreResult<Path>>,
+    ) -> BoxStream<'static, StoreResult<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        // lists nothing but files
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        let mut listed = self.inner.list_with_delimiter(prefix).await?;
+        // pipes and devices have no size
+        listed.objects.retain(|meta| meta.size > 0 || check(&meta.location).is_ok());
+        Ok(listed)
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        check(from)?;
+        check(to)?;
+        self.inner.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
+        check(from)?;
+        check(to)?;
+        self.inner.rename_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::TryStreamExt;
+    use object_store::ObjectStoreExt;
+    use object_store::local::LocalFileSystem;
+
+    #[tokio::test]
+    async fn pipes_and_devices_are_neither_opened_nor_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().canonicalize().unwrap();
+        let (pipe, link, socket) = (whole.join("p"), whole.join("link"), whole.join("s"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        let _listens = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        std::fs::write(whole.join("file"), "x").unwrap();
+        std::fs::write(whole.join("empty"), "").unwrap();
+        let store = RegularFiles::new(Arc::new(LocalFileSystem::new()));
+        for path in [&pipe, &link, &socket, LocalPath::new("/dev/zero")] {
+            let at = Path::from_absolute_path(path).unwrap();
+            for error in [
+                store.get(&at).await.map(drop).unwrap_err(),
+                store.head(&at).await.map(drop).unwrap_err(),
+                store.put(&at, "x".into()).await.map(drop).unwrap_err(),
+                store.get_range(&at, 0..1).await.map(drop).unwrap_err(),
+            ] {
+                assert!(error.to_string().contains("pipe, socket or device"), "{error}");
+            }
+        }
+        let at = |name: &str| Path::from_absolute_path(whole.join(name)).unwrap();
+        assert_eq!(store.get(&at("file")).await.unwrap().bytes().await.unwrap(), "x");
+        let missing = store.get(&at("missing")).await.unwrap_err();
+        assert!(matches!(missing, object_store::Error::NotFound { .. }), "{missing}");
+        let prefix = Path::from_absolute_path(&whole).unwrap();
+        let names = |metas: Vec<ObjectMeta>| {
+            let mut names: Vec<_> =
+                metas.iter().map(|m| m.location.filename().unwrap().to_string()).collect();
+            names.sort();
+            names
+        };
+        let all = store.list(Some(&prefix)).try_collect::<Vec<_>>().await.unwrap();
+        assert_eq!(names(all), ["empty", "file"]);
+        let some = store.list_with_delimiter(Some(&prefix)).await.unwrap();
+        assert_eq!(names(some.objects), ["empty", "file"]);
+    }
+}
