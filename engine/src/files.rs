@@ -40,6 +40,7 @@ use datafusion::logical_expr::CreateExternalTable;
 
 pub use arrays::open_arrays;
 pub use arrow_pieces::ArrowPieces;
+pub use careful::quiet_in_files;
 pub use errors_in_files::naming_files;
 pub use float_statistics::FloatStatistics;
 pub use globbed::{GlobbedTable, keep_globs};

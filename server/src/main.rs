@@ -52,6 +52,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments = Arguments::from_command_line();
     log_to_stderr();
+    almagest_engine::files::quiet_in_files();
     let runtime = match runtime(&arguments.session) {
         Ok(runtime) => runtime,
         Err(cause) => {

@@ -15,7 +15,7 @@ use almagest::{ErrorKind, Session, SessionOptions};
 use arrow::array::RecordBatch;
 
 /// Mutations of all files together, if nothing is asked for.
-const MUTATIONS: u64 = 400;
+const MUTATIONS: u64 = 140;
 /// The memory limit of each session.
 const MEMORY_BYTES: usize = 256 << 20;
 /// What one file may add to the process' memory.

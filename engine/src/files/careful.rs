@@ -6,9 +6,10 @@
 //! ([`super::arrow_claims`], [`super::parquet_claims`]).
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -27,6 +28,38 @@ pub type Named = Arc<dyn Fn(DataFusionError) -> DataFusionError + Send + Sync>;
 /// The letters of a panic's message that are told.
 const SHOWN_MAX: usize = 200;
 
+thread_local! {
+    static READS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that this thread reads a file, until it is dropped.
+struct Reading {
+    before: bool,
+}
+
+impl Reading {
+    fn begin() -> Self {
+        Self { before: READS.replace(true) }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        READS.set(self.before);
+    }
+}
+
+/// Lets no panic be told on the process' standard error that becomes an error in a file. For a command, whose output
+/// is its own; once.
+pub fn quiet_in_files() {
+    let told = take_hook();
+    set_hook(Box::new(move |panic| {
+        if !READS.get() {
+            told(panic);
+        }
+    }));
+}
+
 fn damaged(panic: &(dyn Any + Send)) -> DataFusionError {
     let said = panic.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
@@ -42,6 +75,7 @@ fn damaged(panic: &(dyn Any + Send)) -> DataFusionError {
 /// # Errors
 /// Those of the work, and `DataInvalid` if it panics.
 pub fn carefully<T>(named: &Named, work: impl FnOnce() -> DfResult<T>) -> DfResult<T> {
+    let _reading = Reading::begin();
     let done = catch_unwind(AssertUnwindSafe(work));
     done.unwrap_or_else(|panic| Err(damaged(panic.as_ref()))).map_err(|error| named(error))
 }
@@ -54,6 +88,11 @@ pub async fn awaited_carefully<T>(
     named: &Named,
     work: impl Future<Output = DfResult<T>> + Send,
 ) -> DfResult<T> {
+    let mut work = Box::pin(work);
+    let work = poll_fn(move |context| {
+        let _reading = Reading::begin();
+        work.as_mut().poll(context)
+    });
     let done = AssertUnwindSafe(work).catch_unwind().await;
     done.unwrap_or_else(|panic| Err(damaged(panic.as_ref()))).map_err(|error| named(error))
 }
@@ -63,6 +102,11 @@ pub fn rows_carefully(
     named: Named,
     rows: BoxStream<'static, DfResult<RecordBatch>>,
 ) -> BoxStream<'static, DfResult<RecordBatch>> {
+    let mut rows = rows;
+    let rows = futures::stream::poll_fn(move |context| {
+        let _reading = Reading::begin();
+        rows.poll_next_unpin(context)
+    });
     let rows = AssertUnwindSafe(rows).catch_unwind();
     let rows = rows.map(move |batch| {
         batch.unwrap_or_else(|panic| Err(damaged(panic.as_ref()))).map_err(|error| named(error))
@@ -156,6 +200,7 @@ impl fmt::Debug for CarefulMorsel {
 impl Morsel for CarefulMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, DfResult<RecordBatch>> {
         let Self { inner, named } = *self;
+        let _reading = Reading::begin();
         match catch_unwind(AssertUnwindSafe(|| inner.into_stream())) {
             Ok(rows) => rows_carefully(named, rows),
             Err(panic) => {

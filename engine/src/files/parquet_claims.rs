@@ -20,14 +20,17 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use super::thrift::Compact;
 use crate::{Error, Result};
 
 /// Pages that are no larger count nothing.
 const PAGE_BYTES_FREE: u64 = 8 << 20;
+/// The numbers of encodings by differences: of numbers, of lengths, of texts.
+const DELTAS: [i64; 3] = [5, 6, 7];
 /// The number of a dictionary's page among the kinds of pages.
 const DICTIONARY: i64 = 2;
 
@@ -111,11 +114,15 @@ fn check<'a>(
     // a decoder holds one page of each column, or two
     let mut largest: HashMap<u64, u64> = HashMap::new();
     for (start, bytes) in found {
-        let column = metadata.and_then(|metadata| column_at(metadata, start)).unwrap_or(start);
-        for page in pages(bytes) {
+        let column = metadata.and_then(|metadata| column_at(metadata, start));
+        for (page, body) in pages(bytes) {
             page.check()?;
+            if let Some(column) = column {
+                page.check_deltas(bytes.get(body).unwrap_or_default(), column)?;
+            }
             if page.uncompressed > PAGE_BYTES_FREE {
-                let most = largest.entry(column).or_default();
+                let place = column.map_or(start, first_byte);
+                let most = largest.entry(place).or_default();
                 *most = page.uncompressed.max(*most);
             }
         }
@@ -130,16 +137,21 @@ fn check<'a>(
     Ok(())
 }
 
-/// Where the column begins in which some bytes lie.
-fn column_at(metadata: &ParquetMetaData, place: u64) -> Option<u64> {
-    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
-    let mut ranges = columns.map(|column| {
-        let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
-        let first = u64::try_from(first.min(column.data_page_offset())).unwrap_or(0);
+/// Where a column begins.
+fn first_byte(column: &ColumnChunkMetaData) -> u64 {
+    let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+    u64::try_from(first.min(column.data_page_offset())).unwrap_or(0)
+}
+
+/// The column in which some bytes lie.
+fn column_at(metadata: &ParquetMetaData, place: u64) -> Option<&ColumnChunkMetaData> {
+    let mut columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let holds = |column: &&ColumnChunkMetaData| {
         let length = u64::try_from(column.compressed_size()).unwrap_or(0);
-        first..first.saturating_add(length)
-    });
-    ranges.find(|range| range.contains(&place)).map(|range| range.start)
+        let first = first_byte(column);
+        (first..first.saturating_add(length)).contains(&place)
+    };
+    columns.find(holds)
 }
 
 /// What a page says of itself.
@@ -149,6 +161,9 @@ struct Page {
     uncompressed: u64,
     compressed: u64,
     values: u64,
+    encoding: i64,
+    /// The bytes of levels before the values, where the header says it.
+    level_bytes: Option<u64>,
 }
 
 impl Page {
@@ -162,16 +177,46 @@ impl Page {
         }
         Ok(())
     }
+
+    /// Whether values that are written as differences are as many as the page says. Parquet's decoder takes memory
+    /// for as many as stand before them. Of compressed pages it cannot be told without expanding them.
+    fn check_deltas(&self, body: &[u8], column: &ColumnChunkMetaData) -> Result<()> {
+        let is_plain = column.compression() == Compression::UNCOMPRESSED;
+        if !is_plain || !DELTAS.contains(&self.encoding) || self.kind == DICTIONARY {
+            return Ok(());
+        }
+        let levels = [column.column_descr().max_rep_level(), column.column_descr().max_def_level()];
+        let mut at = self.level_bytes.unwrap_or(0) as usize;
+        if self.level_bytes.is_none() {
+            for _ in levels.iter().filter(|level| **level > 0) {
+                let Some([a, b, c, d]) = body.get(at..at.saturating_add(4)) else { return Ok(()) };
+                let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+                at = at.saturating_add(4).saturating_add(length);
+            }
+        }
+        let mut values = Compact::new(body.get(at..).unwrap_or_default());
+        // before the count stand the lengths of blocks
+        let count = values.varint().and_then(|_| values.varint()).and_then(|_| values.varint());
+        if count.is_some_and(|count| count > self.values) {
+            return Err(Error::data_invalid(format!(
+                "a page of the file says that it has {} values, and that {} are written as differences",
+                self.values,
+                count.unwrap_or(0)
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// The pages that follow each other from the beginning of some bytes, as far as they can be read.
-fn pages(bytes: &[u8]) -> Vec<Page> {
+fn pages(bytes: &[u8]) -> Vec<(Page, Range<usize>)> {
     let (mut pages, mut at) = (vec![], 0);
     while at < bytes.len() {
         let mut header = Compact::new(&bytes[at..]);
         let Some(page) = page(&mut header) else { break };
-        at = at.saturating_add(header.at()).saturating_add(page.compressed as usize);
-        pages.push(page);
+        let body = at.saturating_add(header.at());
+        at = body.saturating_add(page.compressed as usize);
+        pages.push((page, body..at.min(bytes.len()).max(body)));
     }
     pages
 }
@@ -184,23 +229,29 @@ fn page(header: &mut Compact) -> Option<Page> {
             (1, 5) => page.kind = header.integer()?,
             (2, 5) => page.uncompressed = u64::try_from(header.integer()?).ok()?,
             (3, 5) => page.compressed = u64::try_from(header.integer()?).ok()?,
-            (5 | 7 | 8, 12) => page.values = first_integer(header)?,
+            (5 | 7 | 8, 12) => of_kind(header, number, &mut page)?,
             (_, kind) => header.pass_over(kind, 0)?,
         }
     }
     Some(page)
 }
 
-/// The first number of a structure, all of which is passed over.
-fn first_integer(header: &mut Compact) -> Option<u64> {
-    let (mut found, mut last) = (0, 0);
-    while let Some((number, kind)) = header.field(&mut last)? {
-        match (number, kind) {
-            (1, 5) => found = u64::try_from(header.integer()?).ok()?,
+/// What the header says that belongs to pages of a kind: of data, of a dictionary, of data in the second version.
+fn of_kind(header: &mut Compact, number: i64, page: &mut Page) -> Option<()> {
+    let (mut last, is_second) = (0, number == 8);
+    while let Some((field, kind)) = header.field(&mut last)? {
+        match (field, kind) {
+            (1, 5) => page.values = u64::try_from(header.integer()?).ok()?,
+            (2, 5) if !is_second => page.encoding = header.integer()?,
+            (4, 5) if is_second => page.encoding = header.integer()?,
+            (5 | 6, 5) if is_second => {
+                let bytes = u64::try_from(header.integer()?).ok()?;
+                page.level_bytes = Some(page.level_bytes.unwrap_or(0).saturating_add(bytes));
+            }
             (_, kind) => header.pass_over(kind, 0)?,
         }
     }
-    Some(found)
+    Some(())
 }
 
 #[cfg(test)]
@@ -224,8 +275,8 @@ mod tests {
         let mut bytes = HEADER.to_vec();
         bytes.extend([7, 7]);
         bytes.extend(HEADER);
-        let page = Page { kind: 0, uncompressed: 512, compressed: 3, values: 10 };
-        assert_eq!(pages(&bytes), [page, page]);
+        let page = Page { uncompressed: 512, compressed: 3, values: 10, ..Page::default() };
+        assert_eq!(pages(&bytes), [(page, 16..19), (page, 35..37)]);
         assert_eq!(pages(&[0xff; 40]), []);
         assert_eq!(pages(&[]), []);
     }

@@ -34,7 +34,8 @@ impl<'a> Compact<'a> {
         byte
     }
 
-    fn varint(&mut self) -> Option<u64> {
+    /// A number without a sign.
+    pub fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
