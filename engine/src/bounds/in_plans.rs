@@ -9,18 +9,20 @@ use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::guarded::guard_calls;
-use super::operators::{CONSTANT, joined_texts, long_constant};
+use super::operators::{joined_texts, long_constant};
 use super::sizes::scalar_bytes;
 use crate::Error;
 
 /// Bytes of a constant that may be copied for each row of a batch: 512 MiB of DataFusion's longest.
 const CONSTANT_BYTES_MAX: u64 = 64 << 10;
+
+/// Functions that are not guarded and copy their arguments.
+const COPYING: [&str; 2] = ["named_struct", "struct"];
 
 /// Aggregates that hold as many numbers as their last argument says; and the most that they may.
 const SIZED_AGGREGATES: [(&str, usize); 2] =
@@ -70,7 +72,12 @@ impl OptimizerRule for GuardValues {
             let name = names.save(&expr);
             let guarded = guard_calls(expr)?;
             let changed = guarded.transformed;
-            let valued = guarded.data.transform_down(|part| guard_value(part, copies_constants))?;
+            let mut valued = guarded.data.transform_up(guard_value)?;
+            if copies_constants {
+                let before = valued.transformed;
+                valued = valued.data.transform_down(guard_constant)?;
+                valued.transformed |= before;
+            }
             let changed = changed || valued.transformed;
             let expr = if changed { name.restore(valued.data) } else { valued.data };
             Ok(Transformed::new_transformed(expr, changed))
@@ -78,23 +85,28 @@ impl OptimizerRule for GuardValues {
     }
 }
 
-fn guard_value(expr: Expr, copies_constants: bool) -> DfResult<Transformed<Expr>> {
+fn guard_value(expr: Expr) -> DfResult<Transformed<Expr>> {
     Ok(match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
             Transformed::yes(joined_texts(*left, *right))
         }
-        Expr::Literal(value, metadata)
-            if copies_constants && scalar_bytes(&value) > CONSTANT_BYTES_MAX =>
-        {
-            let guarded = long_constant(Expr::Literal(value, metadata));
-            Transformed::new(guarded, true, TreeNodeRecursion::Jump)
-        }
-        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == CONSTANT => {
-            let same = Expr::ScalarFunction(ScalarFunction { func, args });
-            Transformed::new(same, false, TreeNodeRecursion::Jump)
-        }
         other => Transformed::no(other),
     })
+}
+
+/// Guards a constant that becomes a column as it is. Other functions take it once for all rows.
+fn guard_constant(expr: Expr) -> DfResult<Transformed<Expr>> {
+    let next = match &expr {
+        Expr::Literal(value, _) if scalar_bytes(value) > CONSTANT_BYTES_MAX => {
+            return Ok(Transformed::new(long_constant(expr), true, TreeNodeRecursion::Jump));
+        }
+        Expr::Alias(_) | Expr::Case(_) => TreeNodeRecursion::Continue,
+        Expr::ScalarFunction(call) if COPYING.contains(&call.func.name()) => {
+            TreeNodeRecursion::Continue
+        }
+        _ => TreeNodeRecursion::Jump,
+    };
+    Ok(Transformed::new(expr, false, next))
 }
 
 fn refuse_large_aggregate(expr: &Expr) -> DfResult<()> {

@@ -20,7 +20,7 @@ use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselize
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// Adds to an error where it happened.
 pub type Named = Arc<dyn Fn(DataFusionError) -> DataFusionError + Send + Sync>;
@@ -63,11 +63,20 @@ pub fn quiet_in_files() {
 fn damaged(panic: &(dyn Any + Send)) -> DataFusionError {
     let said = panic.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+    contradiction(said).into()
+}
+
+fn contradiction(said: &str) -> Error {
     let said: String = said.lines().next().unwrap_or_default().chars().take(SHOWN_MAX).collect();
     Error::data_invalid(format!(
         "the file cannot be decoded, as it contradicts itself ({said}); write it anew, or move it away"
     ))
-    .into()
+}
+
+/// An error of reading a file. What DataFusion takes for its own fault is the file's.
+pub fn in_a_file(cause: DataFusionError) -> Error {
+    let error = Error::from(cause);
+    if error.kind() == ErrorKind::Bug { contradiction(error.message()) } else { error }
 }
 
 /// What `work` gives; its panic is an error.
@@ -214,7 +223,6 @@ impl Morsel for CarefulMorsel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
 
     #[tokio::test]
     async fn a_panic_is_damaged_data_with_its_place() {

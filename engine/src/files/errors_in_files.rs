@@ -29,7 +29,7 @@ use futures::{FutureExt, StreamExt, stream};
 use object_store::ObjectStore;
 
 use super::arrow_claims::Looked;
-use super::careful::{CarefulMorselizer, Named, carefully, opened_carefully};
+use super::careful::{CarefulMorselizer, Named, carefully, in_a_file, opened_carefully};
 use super::long_lines::{Lines, WithoutLongLines};
 use super::parquet_claims::CheckedPages;
 use crate::Error;
@@ -111,7 +111,7 @@ fn naming(store: &ObjectStoreUrl, file: &PartitionedFile, tells_lines: bool) -> 
         Some(begin) => format!("0 at byte {begin}"),
     });
     Arc::new(move |error: DataFusionError| {
-        let error = Error::from(error).with("file", &place);
+        let error = in_a_file(error).with("file", &place);
         DataFusionError::from(match &counted {
             Some(counted) => error.with("lines counted from", counted),
             None => error,

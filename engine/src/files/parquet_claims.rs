@@ -276,7 +276,7 @@ mod tests {
         bytes.extend([7, 7]);
         bytes.extend(HEADER);
         let page = Page { uncompressed: 512, compressed: 3, values: 10, ..Page::default() };
-        assert_eq!(pages(&bytes), [(page, 16..19), (page, 35..37)]);
+        assert_eq!(pages(&bytes), [(page, 18..21), (page, 39..40)]);
         assert_eq!(pages(&[0xff; 40]), []);
         assert_eq!(pages(&[]), []);
     }

@@ -19,7 +19,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::arrow_claims::Looked;
-use super::careful::{Named, awaited_carefully};
+use super::careful::{Named, awaited_carefully, in_a_file};
 use super::exact_numbers;
 use super::long_lines::Lines;
 use super::parquet_footer;
@@ -88,7 +88,7 @@ pub(super) async fn read_schema(
 ) -> Result<(String, SchemaRef)> {
     let named: Named = {
         let name = name.clone();
-        Arc::new(move |cause| Error::from(cause).with("file", &name).into())
+        Arc::new(move |cause| in_a_file(cause).with("file", &name).into())
     };
     let schema = awaited_carefully(&named, async {
         if format.is::<ArrowFormat>() {
