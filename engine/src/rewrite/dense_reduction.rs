@@ -86,14 +86,8 @@ fn reduced(aggregate: &Aggregate) -> DfResult<Option<LogicalPlan>> {
         }
     }
     let reduction = Reduction { keys, states: plan.states };
-    // the ends of an index are known, however many boxes there are
-    let is_end = |state: &State<Expr>| {
-        let of_index = matches!(&state.argument, Some(Expr::Column(column)) if table.dims().contains(&column.name));
-        of_index && matches!(state.kind, StateKind::Min | StateKind::Max)
-    };
-    let is_known =
-        |state: &State<Expr>| state.filter.is_none() && (state.argument.is_none() || is_end(state));
-    let reads = !reduction.states.iter().all(is_known);
+    let reads =
+        reduction.states.iter().any(|state| state.argument.is_some() || state.filter.is_some());
     if !reads && groups == 0 && table.only_cut_a_box(&source.filters) {
         return Ok(None); // statistics answer it
     }
