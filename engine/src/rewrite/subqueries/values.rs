@@ -419,15 +419,24 @@ fn keeps_one(limit: &Limit) -> DfResult<bool> {
 }
 
 /// A plan of one row at most whose value may be NULL, as it is without a row. DataFusion takes it for as
-/// nullable as the column.
+/// nullable as the column, which may be less once the plan below is simpler.
 pub fn nullable(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let value = first_column(&plan);
-    if value.nullable(plan.schema())? || has_one_row(&plan) {
+    if has_one_row(&plan) || is_checked(&plan) {
         return Ok(plan);
     }
     let schema = Arc::clone(plan.schema());
-    let value = one_row().call(vec![value, lit(1_i64)]);
+    let value = one_row().call(vec![first_column(&plan), lit(1_i64)]);
     project(plan, schema.iter().take(1).map(|field| under(value.clone(), field)).collect())
+}
+
+/// Whether the value of a plan is that of [`one_row`] already.
+fn is_checked(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Projection(projection) = plan else { return false };
+    let [expr] = projection.expr.as_slice() else { return false };
+    match expr.clone().unalias() {
+        Expr::ScalarFunction(call) => call.func.name() == one_row().name(),
+        _ => false,
+    }
 }
 
 /// Whether a plan has one row, whatever its tables hold.
