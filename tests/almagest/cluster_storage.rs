@@ -203,13 +203,10 @@ async fn a_join_larger_than_memory_spills() {
     let folder = tempfile::tempdir().unwrap();
     write_tables(folder.path(), 400_000).await;
     let expected = answer(&in_process(folder.path()).await, JOIN).await;
-    // in one process it is hashed, and does not fit
     let options =
         SessionOptions { threads: Some(2), memory_bytes_max: Some(MEMORY), ..Default::default() };
     let narrow = with_tables(almagest::session(&options).unwrap(), folder.path()).await;
-    let error = outcome(&narrow, JOIN).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
-    assert!(error.message().contains("HashJoin"), "{error}");
+    assert_eq!(answer(&narrow, JOIN).await, expected);
     let options = LocalOptions { memory_bytes_max: Some(MEMORY), ..local_options(2, 1) };
     let cluster = LocalCluster::start(&options).await.unwrap();
     let session = with_tables(plain_session(&cluster), folder.path()).await;

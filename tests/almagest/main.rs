@@ -18,7 +18,6 @@ mod hdf5_reads;
 mod hdf5_real;
 mod hdf5_remote;
 mod lazy_arrays;
-mod memory_limits;
 mod mutated_files;
 mod object_stores;
 mod processes;

@@ -16,7 +16,7 @@ async fn run(session: &Session, sql: &str) -> (i64, usize) {
     (rows[0].column(0).as_primitive::<Int64Type>().value(0), spilled_bytes(plan.as_ref()))
 }
 
-pub fn spilled_bytes(plan: &dyn ExecutionPlan) -> usize {
+fn spilled_bytes(plan: &dyn ExecutionPlan) -> usize {
     let own = plan.metrics().and_then(|metrics| metrics.spilled_bytes()).unwrap_or(0);
     own + plan.children().iter().map(|child| spilled_bytes(child.as_ref())).sum::<usize>()
 }

@@ -6,7 +6,7 @@
 //! was told of is in the newer. With a file for each batch (`max_spill_file_size_bytes = 1`, see
 //! `fit_sorts`) every file is whole when its turn comes. So many files would each keep a descriptor: here
 //! they are parts. It also stands still after a write fails, as the reader waits for the rest: here the
-//! reader is told. Both can go with DataFusion 56; `tests/almagest/memory_limits.rs` tells when.
+//! reader is told. Both can go with DataFusion 56; the last test here tells when.
 //!
 //! Not here: how much may lie on disk (`spill_quota.rs`). A pack counts there until all of it is read.
 

@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
+use datafusion::common::resources_datafusion_err;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result as DfResult};
-use datafusion::execution::memory_pool::MemoryLimit;
+use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
@@ -29,10 +30,10 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
     InputDistributionRequirements, PlanProperties,
 };
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
-use self::build_memory::BuildMemory;
+use self::build_memory::{BuildMemory, SortMemory};
 use self::inputs::{HandedExec, Inputs, Side};
 use crate::Error;
 
@@ -125,16 +126,13 @@ impl SpillingJoinExec {
         let (turned, sorted) = (Arc::default(), Arc::default());
         Ok(Self { join, hashed, handed, held, turned, sorted })
     }
+}
 
-    /// What hash tables may hold, for the join of one partition.
-    fn limited(&self, context: &TaskContext, bytes_max: usize) -> Arc<TaskContext> {
-        let pool = Arc::clone(context.memory_pool());
-        let memory = BuildMemory::new(pool, Arc::clone(&self.held), bytes_max);
-        let runtime = context.runtime_env();
-        let runtime = RuntimeEnv { memory_pool: Arc::new(memory), ..runtime.as_ref().clone() };
-        let settings = context.session_config().clone();
-        Arc::new(super::with_settings(context, settings).with_runtime(Arc::new(runtime)))
-    }
+/// The same context with memory from another pool.
+fn with_memory(context: &TaskContext, pool: Arc<dyn MemoryPool>) -> TaskContext {
+    let runtime = RuntimeEnv { memory_pool: pool, ..context.runtime_env().as_ref().clone() };
+    let settings = context.session_config().clone();
+    super::with_settings(context, settings).with_runtime(Arc::new(runtime))
 }
 
 impl DisplayAs for SpillingJoinExec {
@@ -206,31 +204,53 @@ impl ExecutionPlan for SpillingJoinExec {
         for handed in &self.handed {
             handed.hand(partition, Arc::clone(&inputs));
         }
-        let (hashed, limited) = (Arc::clone(&self.hashed), self.limited(&context, bytes_max));
+        let pool = Arc::clone(context.memory_pool());
+        let for_table = BuildMemory::new(Arc::clone(&pool), Arc::clone(&self.held), bytes_max);
+        let for_table = Arc::new(with_memory(&context, Arc::new(for_table)));
+        let for_sorts = with_memory(&context, Arc::new(SortMemory::new(pool, bytes_max)));
+        let hashed = Arc::clone(&self.hashed);
         let (turned, sorted) = (Arc::clone(&self.turned), Arc::clone(&self.sorted));
         let schema = self.schema();
         let joined = async move {
-            let mut rows = hashed.execute(partition, limited)?;
-            match rows.next().await {
+            let mut rows = hashed.execute(partition, for_table)?;
+            let rows = match rows.next().await {
                 Some(Err(cause)) if is_exhausted(&cause) && inputs.may_turn() => {
                     drop(rows);
                     turned.store(true, Ordering::Relaxed);
-                    let (build, probe) = inputs.taken(&context).await?;
-                    sorted::joined(&hashed, build, probe, &context, &sorted)
+                    let (build, probe) = inputs.taken(&for_sorts).await.map_err(neither)?;
+                    let rows = sorted::joined(&hashed, build, probe, &for_sorts, &sorted)?;
+                    as_of(&hashed, rows.map_err(neither))
                 }
-                first => {
-                    let rows = stream::iter(first).chain(rows);
-                    Ok(Box::pin(RecordBatchStreamAdapter::new(hashed.schema(), rows)) as _)
-                }
-            }
+                first => as_of(&hashed, stream::iter(first).chain(rows)),
+            };
+            Ok::<_, DataFusionError>(rows)
         };
         let joined = stream::once(joined).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, joined)))
     }
 }
 
+/// Rows of a join.
+fn as_of(
+    join: &HashJoinExec,
+    rows: impl Stream<Item = DfResult<RecordBatch>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(join.schema(), rows))
+}
+
 fn is_exhausted(cause: &DataFusionError) -> bool {
     matches!(cause.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
+/// An error of sorting that is about memory says that a hash table did not do either.
+fn neither(cause: DataFusionError) -> DataFusionError {
+    match cause.find_root() {
+        DataFusionError::ResourcesExhausted(message) => resources_datafusion_err!(
+            "the rows of a join are sorted, as the hash table of its HashJoinExec does not fit into memory, \
+             and sorting them does not either: {message}"
+        ),
+        _ => cause,
+    }
 }
 
 /// What a plan below a sort-merge join has spilled.
@@ -260,3 +280,6 @@ fn given(join: &HashJoinExec, batch: &RecordBatch) -> DfResult<RecordBatch> {
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(join.schema(), columns, &options)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@
 //! What is not taken for it: a client that fetches nothing, as only a stream that is asked for rows looks
 //! at the clock; long computing, which is work; other queries, whatever they do; a slow store. Clients of
 //! stores give up a request after 30 s and wake the query; but a file of a tape archive may take minutes.
-//! So a query of which a scan waits has [`STORAGE_PATIENCE`] times as long, and one over a source without
-//! an end has no limit.
+//! So a query of which a scan waits, or which writes, has [`STORAGE_PATIENCE`] times as long, and one over a
+//! source without an end has no limit. Not here: tasks of executors, whose writers Ballista 55 runs unseen.
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::sink::DataSinkExec;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
@@ -56,9 +57,12 @@ pub fn watched(
     if plan.boundedness().is_unbounded() {
         return Ok(plan);
     }
-    // what EXPLAIN ANALYZE shows stays as it is
-    let plan = if plan.is::<AnalyzeExec>() { plan } else { with_waiting_scans(plan)? };
-    Ok(Arc::new(WatchedExec { plan, timeout, pulse: Pulse::new() }))
+    // What is written to a store is sent by tasks that are not seen here.
+    let writes = plan.exists(|plan| Ok(plan.is::<DataSinkExec>()))?;
+    // What EXPLAIN ANALYZE shows stays as it is.
+    let is_shown = plan.is::<AnalyzeExec>();
+    let plan = if is_shown { plan } else { with_waiting_scans(plan)? };
+    Ok(Arc::new(WatchedExec::new(plan, timeout, writes || is_shown)))
 }
 
 /// The root of a plan.
@@ -66,7 +70,19 @@ pub fn watched(
 struct WatchedExec {
     plan: Arc<dyn ExecutionPlan>,
     timeout: Duration,
+    /// Whether storage may be waited for unseen.
+    is_patient: bool,
     pulse: Arc<Pulse>,
+}
+
+impl WatchedExec {
+    fn new(plan: Arc<dyn ExecutionPlan>, timeout: Duration, is_patient: bool) -> Self {
+        let pulse = Pulse::new();
+        if is_patient {
+            pulse.set_waiting(true);
+        }
+        Self { plan, timeout, is_patient, pulse }
+    }
 }
 
 impl DisplayAs for WatchedExec {
@@ -108,9 +124,7 @@ impl ExecutionPlan for WatchedExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(plan), true) => {
-                Ok(Arc::new(Self { plan, timeout: self.timeout, pulse: Pulse::new() }))
-            }
+            (Some(plan), true) => Ok(Arc::new(Self::new(plan, self.timeout, self.is_patient))),
             _ => Err(Error::bug("WatchedExec takes exactly one child").into()),
         }
     }
@@ -223,7 +237,7 @@ impl WatchedStream {
         );
         match self.watch.pulse.is_waiting() {
             true => Error::unreachable(format!(
-                "{message}; a scan waits for its storage: look whether that answers, or SET \
+                "{message}; a scan or a COPY waits for its storage: look whether that answers, or SET \
                  almagest.stall_timeout to more seconds"
             )),
             false => Error::bug(format!(

@@ -1,4 +1,5 @@
-//! The memory of hash tables that can do without: a part of the pool, so that sorts find room.
+//! The memory of hash tables that can do without: a part of the pool, so that sorts find room. And that of
+//! the sorts which take over, whose merges may use what other sorts must leave.
 
 use std::fmt;
 use std::sync::Arc;
@@ -83,11 +84,90 @@ impl MemoryPool for BuildMemory {
     }
 }
 
+/// A pool that lets the merges of sorts have what is out of reach of other sorts (`HeadroomPool`): two sorts
+/// of a join may take all the rest, and a merge that finds nothing ends the query.
+#[derive(Debug)]
+pub struct SortMemory {
+    pool: Arc<dyn MemoryPool>,
+    bytes_max: usize,
+}
+
+impl SortMemory {
+    /// All of `pool`, which has `pool_bytes`, but for an eighth.
+    pub fn new(pool: Arc<dyn MemoryPool>, pool_bytes: usize) -> Self {
+        Self { pool, bytes_max: pool_bytes - pool_bytes / 8 }
+    }
+}
+
+impl fmt::Display for SortMemory {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "sorts of at most {} bytes", self.bytes_max)
+    }
+}
+
+impl MemoryPool for SortMemory {
+    fn name(&self) -> &'static str {
+        "sorts of a join"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.pool.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.pool.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.pool.grow(reservation, additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.pool.shrink(reservation, shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DfResult<()> {
+        let refused = match self.pool.try_grow(reservation, additional) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let fits = self.pool.reserved().saturating_add(additional) <= self.bytes_max;
+        if reservation.consumer().can_spill() || !fits {
+            return Err(refused);
+        }
+        self.pool.grow(reservation, additional);
+        Ok(())
+    }
+
+    fn reserved(&self) -> usize {
+        self.pool.reserved()
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        self.pool.memory_limit()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use datafusion::execution::memory_pool::GreedyMemoryPool;
 
     use super::*;
+    use crate::exec::HeadroomPool;
+
+    #[test]
+    fn merges_of_these_sorts_reach_what_others_must_leave() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(HeadroomPool::new(800));
+        let memory: Arc<dyn MemoryPool> = Arc::new(SortMemory::new(Arc::clone(&pool), 800));
+        let sort = MemoryConsumer::new("ExternalSorter[0]").with_can_spill(true).register(&memory);
+        let merge = MemoryConsumer::new("ExternalSorterMerge[0]").register(&memory);
+        sort.try_grow(600).unwrap();
+        assert!(sort.try_grow(1).is_err());
+        merge.try_grow(100).unwrap();
+        assert!(merge.try_grow(1).is_err());
+        drop((sort, merge));
+        assert_eq!(pool.reserved(), 0);
+    }
 
     #[test]
     fn all_tables_together_hold_five_eighths() {

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::compute::SortOptions;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::compute::{SortOptions, take};
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result as DfResult;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{
     EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalExprRef, PhysicalSortExpr,
@@ -19,14 +21,17 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
-use futures::StreamExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
 use super::given;
 use crate::Error;
 
-/// Two sorts of a join keep for merging this part of what a sort alone would.
-const RESERVATION_SHARE: usize = 2;
+/// Two sorts of a join keep for merging one of so many parts of what a sort alone would.
+const RESERVATION_PARTS: usize = 2;
+/// They take batches of one of so many parts of the rows of others: with repartitionings on both sides, each
+/// has a small share of the memory, and it must hold several batches.
+const BATCH_PARTS: usize = 4;
 
 /// The rows that `join` gives for these inputs of one partition. The operators that make them are added to
 /// `plans`.
@@ -38,12 +43,14 @@ pub fn joined(
     plans: &Mutex<Vec<Arc<dyn ExecutionPlan>>>,
 ) -> DfResult<SendableRecordBatchStream> {
     let mut settings = context.session_config().clone();
-    settings.options_mut().execution.sort_spill_reservation_bytes /= RESERVATION_SHARE;
+    settings.options_mut().execution.sort_spill_reservation_bytes /= RESERVATION_PARTS;
+    let rows = (settings.batch_size() / BATCH_PARTS).max(1);
+    settings = settings.with_batch_size(rows);
     let context = Arc::new(crate::exec::with_settings(context, settings));
     let (on_left, on_right): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
     let merge = SortMergeJoinExec::try_new(
-        sort_by(build, on_left)?,
-        sort_by(probe, on_right)?,
+        sort_by(in_pieces(build, rows), on_left)?,
+        sort_by(in_pieces(probe, rows), on_right)?,
         join.on().to_vec(),
         join.filter().cloned(),
         *join.join_type(),
@@ -78,6 +85,40 @@ fn in_order(
         Arc::new(SortExec::new(order.clone(), Arc::new(GivenExec::new(rows))));
     plans.lock().push(Arc::clone(&sort));
     sort.execute(0, Arc::clone(context))
+}
+
+/// The same rows, no more than `count` in a batch.
+fn in_pieces(rows: SendableRecordBatchStream, count: usize) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let rows = rows.map(move |batch| {
+        let pieces = pieces(&batch?, count)?.into_iter().map(Ok::<_, DataFusionError>);
+        Ok::<_, DataFusionError>(stream::iter(pieces))
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows.try_flatten()))
+}
+
+/// A batch in pieces, each with memory of its own: sorts count what slices share for each of them.
+fn pieces(batch: &RecordBatch, count: usize) -> DfResult<Vec<RecordBatch>> {
+    let shares =
+        |column: &ArrayRef| matches!(column.data_type(), DataType::Utf8View | DataType::BinaryView);
+    if batch.num_rows() <= count && !batch.columns().iter().any(shares) {
+        return Ok(vec![batch.clone()]);
+    }
+    let piece = |start: usize| {
+        let rows = start..batch.num_rows().min(start + count);
+        let rows = UInt64Array::from_iter_values(rows.map(|row| row as u64));
+        let columns = batch.columns().iter().map(|column| {
+            let column = take(column.as_ref(), &rows, None)?;
+            Ok(match column.data_type() {
+                DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
+                DataType::BinaryView => Arc::new(column.as_binary_view().gc()) as ArrayRef,
+                _ => column,
+            })
+        });
+        let columns = columns.collect::<DfResult<Vec<_>>>()?;
+        Ok(RecordBatch::try_new(batch.schema(), columns)?)
+    };
+    (0..batch.num_rows()).step_by(count).map(piece).collect()
 }
 
 fn sort_by(
