@@ -46,10 +46,9 @@ use crate::rewrite::canonical;
 /// How long a task works before it lets others.
 pub(super) const TURN: Duration = Duration::from_millis(20);
 
-/// Rows of the first slice for a join, each of which may meet all of the other side.
-const FIRST_OF_JOIN: usize = 1;
-/// Rows of the first slice for functions and windows.
-const FIRST_OF_OTHERS: usize = 256;
+/// Rows of the first slice: one may meet all of the other side of a join, or hold texts that a function
+/// takes a second for.
+const FIRST: usize = 1;
 
 /// The plan, ready to run by turns.
 ///
@@ -92,12 +91,9 @@ struct Greed {
 
 fn greed_of(plan: &dyn ExecutionPlan) -> DfResult<Option<Greed>> {
     // joins copy what they take, and others may keep it, with the whole batch of which it is a slice
-    let join = |input| Greed {
-        input: Some(input),
-        slices: Slices { first: FIRST_OF_JOIN, are_copied: false },
-    };
-    let other =
-        Greed { input: Some(0), slices: Slices { first: FIRST_OF_OTHERS, are_copied: true } };
+    let join =
+        |input| Greed { input: Some(input), slices: Slices { first: FIRST, are_copied: false } };
+    let other = Greed { input: Some(0), slices: Slices { first: FIRST, are_copied: true } };
     if plan.is::<NestedLoopJoinExec>() || plan.is::<HashJoinExec>() {
         return Ok(Some(join(1)));
     }
