@@ -31,7 +31,7 @@ use crate::Error;
 const RESERVATION_PARTS: usize = 2;
 /// They take batches of one of so many parts of the rows of others: with repartitionings on both sides, each
 /// has a small share of the memory, and it must hold several batches.
-const BATCH_PARTS: usize = 4;
+const BATCH_PARTS: usize = 8;
 
 /// The rows that `join` gives for these inputs of one partition. The operators that make them are added to
 /// `plans`.
