@@ -68,7 +68,7 @@ fn with_quotes(mut column: Column) -> Transformed<Column> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion_proto::protobuf;
+    use datafusion_proto::generated::datafusion_common as protobuf;
 
     use super::*;
 
