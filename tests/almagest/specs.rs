@@ -10,6 +10,7 @@ use crate::processes::local_options;
 use almagest::cluster::{LocalCluster, LocalOptions, Place, SchedulerOptions, session_at};
 use almagest::flight::{FlightLimits, Served};
 use almagest::{Session, SessionOptions};
+use almagest_engine::planning::STACK_BYTES_RUNNING;
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow_flight::sql::client::FlightSqlServiceClient;
@@ -145,18 +146,35 @@ fn runs_on_a_server(file: &PathBuf) -> bool {
     !std::fs::read_to_string(file).unwrap().starts_with("# not on a server: ")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn specs_hold_with_one_thread() {
-    run_in_process(1).await;
+/// Runs a test on threads with the stacks that the command's have: `DataFrame::collect` plans on the
+/// stack of who asks.
+fn on_deep_stacks<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES_RUNNING)
+        .enable_all()
+        .build()
+        .unwrap();
+    let thread = std::thread::Builder::new().stack_size(8 * STACK_BYTES_RUNNING);
+    let done = thread.spawn(move || runtime.block_on(test())).unwrap().join();
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn specs_hold_with_four_threads() {
-    run_in_process(4).await;
+#[test]
+fn specs_hold_with_one_thread() {
+    on_deep_stacks(|| run_in_process(1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn specs_hold_on_two_executors() {
+#[test]
+fn specs_hold_with_four_threads() {
+    on_deep_stacks(|| run_in_process(4));
+}
+
+#[test]
+fn specs_hold_on_two_executors() {
+    on_deep_stacks(on_two_executors);
+}
+
+async fn on_two_executors() {
     // nobody is lost here, however busy the machine is
     let patient = SchedulerOptions { port: 0, ..SchedulerOptions::default() };
     let options = LocalOptions { scheduler: patient, ..local_options(2, 1) };
@@ -176,8 +194,12 @@ async fn specs_hold_on_two_executors() {
     run_all(files, "on two executors", &["cluster"], session).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn specs_hold_over_flight_sql() {
+#[test]
+fn specs_hold_over_flight_sql() {
+    on_deep_stacks(over_flight_sql);
+}
+
+async fn over_flight_sql() {
     let files = all_files().into_iter().filter(runs_on_a_server).collect();
     run_all(files, "over Flight SQL", &["flight"], Asked::new).await;
 }

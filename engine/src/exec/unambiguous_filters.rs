@@ -22,7 +22,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
-use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::union::UnionExec;
 
 use super::RoundedConditions;
@@ -30,26 +30,35 @@ use crate::files::FloatStatistics;
 
 /// How the names of DataFusion's rules that push filters begin.
 const PUSHES_FILTERS: &str = "FilterPushdown";
+/// The rule that pushes projections. Through a sort-merge join with a condition it pushes them without a
+/// change to the condition, which then reads other columns or panics (seen in 55.2).
+const PUSHES_PROJECTIONS: &str = "ProjectionPushdown";
 
 /// DataFusion's rules for physical plans, with its pushing of filters made safe, after two of ours.
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let rules = PhysicalOptimizer::new().rules.into_iter();
     let safe = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| {
-        if rule.name().starts_with(PUSHES_FILTERS) {
-            return Arc::new(Unambiguous(rule)) as Arc<dyn PhysicalOptimizerRule + Send + Sync>;
-        }
-        rule
+        let is_unsafe = match rule.name() {
+            PUSHES_PROJECTIONS => is_conditioned_merge,
+            name if name.starts_with(PUSHES_FILTERS) => is_ambiguous,
+            _ => return rule,
+        };
+        Arc::new(InParts { rule, is_unsafe }) as Arc<dyn PhysicalOptimizerRule + Send + Sync>
     };
     let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] =
         [Arc::new(FloatStatistics), Arc::new(RoundedConditions)];
     first.into_iter().chain(rules.map(safe)).collect()
 }
 
-/// A rule, applied to the largest parts of a plan in which names tell columns apart.
+/// A rule, applied to the largest parts of a plan in which it is safe.
 #[derive(Debug)]
-struct Unambiguous(Arc<dyn PhysicalOptimizerRule + Send + Sync>);
+struct InParts {
+    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+    /// Whether it is not at an operator, and so not above it.
+    is_unsafe: fn(&dyn ExecutionPlan) -> bool,
+}
 
-impl PhysicalOptimizerRule for Unambiguous {
+impl PhysicalOptimizerRule for InParts {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -59,34 +68,47 @@ impl PhysicalOptimizerRule for Unambiguous {
         // aggregates that have met a value so far (24816, mended in 56): no SET turns that on.
         let mut config = config.clone();
         config.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-        let mut ambiguous = HashSet::new();
-        find_ambiguous(&plan, &mut ambiguous);
-        self.in_parts(plan, &ambiguous, &config)
+        let mut found = HashSet::new();
+        self.find_unsafe(&plan, &mut found);
+        self.in_parts(plan, &found, &config)
     }
 
     fn name(&self) -> &str {
-        self.0.name()
+        self.rule.name()
     }
 
     fn schema_check(&self) -> bool {
-        self.0.schema_check()
+        self.rule.schema_check()
     }
 }
 
-impl Unambiguous {
+impl InParts {
     fn in_parts(
         &self,
         plan: Arc<dyn ExecutionPlan>,
-        ambiguous: &HashSet<usize>,
+        found: &HashSet<usize>,
         config: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        if !ambiguous.contains(&address(&plan)) {
-            return self.0.optimize(plan, config);
+        if !found.contains(&address(&plan)) {
+            return self.rule.optimize(plan, config);
         }
         let children = plan.children().into_iter();
-        let children = children.map(|child| self.in_parts(Arc::clone(child), ambiguous, config));
+        let children = children.map(|child| self.in_parts(Arc::clone(child), found, config));
         let children = children.collect::<DfResult<Vec<_>>>()?;
         replace_children_if_necessary(plan, children)
+    }
+
+    /// Collects the operators that are unsafe or stand above one that is; says whether `plan` is one.
+    fn find_unsafe(&self, plan: &Arc<dyn ExecutionPlan>, found: &mut HashSet<usize>) -> bool {
+        let below = plan.children().into_iter().fold(false, |any, child| {
+            // all are visited, whatever the first one says
+            self.find_unsafe(child, found) | any
+        });
+        let is_unsafe = below || (self.is_unsafe)(plan.as_ref());
+        if is_unsafe {
+            found.insert(address(plan));
+        }
+        is_unsafe
     }
 }
 
@@ -94,17 +116,8 @@ fn address(plan: &Arc<dyn ExecutionPlan>) -> usize {
     Arc::as_ptr(plan).cast::<()>() as usize
 }
 
-/// Collects the operators that are ambiguous or stand above one that is; says whether `plan` is one.
-fn find_ambiguous(plan: &Arc<dyn ExecutionPlan>, found: &mut HashSet<usize>) -> bool {
-    let below = plan.children().into_iter().fold(false, |any, child| {
-        // all are visited, whatever the first one says
-        find_ambiguous(child, found) | any
-    });
-    let ambiguous = below || is_ambiguous(plan.as_ref());
-    if ambiguous {
-        found.insert(address(plan));
-    }
-    ambiguous
+fn is_conditioned_merge(plan: &dyn ExecutionPlan) -> bool {
+    plan.downcast_ref::<SortMergeJoinExec>().is_some_and(|join| join.filter().is_some())
 }
 
 fn is_ambiguous(plan: &dyn ExecutionPlan) -> bool {

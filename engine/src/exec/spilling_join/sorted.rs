@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{SortOptions, take};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -13,6 +13,7 @@ use datafusion::physical_expr::{
     EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalExprRef, PhysicalSortExpr,
 };
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::limit::LimitStream;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
@@ -52,7 +53,7 @@ pub fn joined(
         sort_by(in_pieces(build, rows), on_left)?,
         sort_by(in_pieces(probe, rows), on_right)?,
         join.on().to_vec(),
-        join.filter().cloned(),
+        join.filter().map(nullable),
         *join.join_type(),
         vec![SortOptions::default(); join.on().len()],
         join.null_equality(),
@@ -71,6 +72,17 @@ pub fn joined(
             Ok(Box::pin(LimitStream::new(rows, 0, Some(count), metrics)))
         }
     }
+}
+
+/// A condition whose columns may be NULL: the merge evaluates it over rows of an outer join too.
+fn nullable(condition: &JoinFilter) -> JoinFilter {
+    let fields = condition.schema().fields().iter();
+    let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
+    JoinFilter::new(
+        Arc::clone(condition.expression()),
+        condition.column_indices().to_vec(),
+        Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+    )
 }
 
 /// The rows in the order that the join promises, which is that of its right side.
