@@ -180,6 +180,8 @@ mod tests {
             0x00, 0x16, 0x02, 0x00, // ends; the row group's 2: 1; ends
             0x00,
         ];
-        assert_eq!(indexes_of(&footer).unwrap(), [100..110]);
+        let found = indexes_of(&footer).unwrap();
+        assert_eq!(found.first(), Some(&(100..110)));
+        assert_eq!(found.len(), 1);
     }
 }

@@ -220,11 +220,9 @@ fn named(item: &mut SelectItem, shared: &[Shared]) {
         SelectItem::Wildcard(options) => {
             let replaced = options.opt_replace.get_or_insert(ReplaceSelectItem { items: vec![] });
             for shared in shared.iter().filter(|shared| shared.differs) {
-                let is_there =
-                    |item: &Box<ReplaceSelectElement>| folded(&item.column_name) == shared.name;
-                let (Some(expr), false) = (&shared.is, replaced.items.iter().any(is_there)) else {
-                    continue;
-                };
+                let mut there = replaced.items.iter().map(|item| folded(&item.column_name));
+                let is_there = there.any(|name| name == shared.name);
+                let (Some(expr), false) = (&shared.is, is_there) else { continue };
                 let column_name = Ident::with_quote('"', shared.name.clone());
                 let expr = expr.clone();
                 let element = ReplaceSelectElement { expr, column_name, as_keyword: true };
