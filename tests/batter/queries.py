@@ -5,6 +5,8 @@ rows: ORDER BY with LIMIT goes through all output columns or a unique one, windo
 peers apart are ordered by unique columns. Not here: expressions (`expressions.py`), running.
 """
 
+import re
+
 from expressions import Column, Maker
 from syntax import ALMAGEST, Derived, Join, Node, Select, SetOperation, Table
 from tables import COLUMNS, LAYOUTS
@@ -17,6 +19,10 @@ TYPES = "iiiiffssdtbnIxr".replace("x", "")
 KEYS = ["k", "k", "a", "id", "s", "d", "n", "y", "p", "big", "ts"]
 DIRECTIONS = ["ASC NULLS LAST", "DESC NULLS LAST", "ASC NULLS FIRST", "DESC NULLS FIRST"]
 SEMI = [("LEFT SEMI JOIN", "SEMI JOIN"), ("LEFT ANTI JOIN", "ANTI JOIN")]
+
+
+# What types are called in SQL.
+SQL_TYPES = {"i": "BIGINT", "f": "DOUBLE", "s": "VARCHAR", "d": "DATE", "b": "BOOLEAN", "n": "DECIMAL(10,2)"}
 
 
 class Queries:
@@ -378,8 +384,10 @@ class Queries:
 
 
 def by_value(node):
-    """A number alone would be the place of a column in GROUP BY."""
-    return Node("i", "CAST({} AS BIGINT)", node) if str(node.form).lstrip("-").isdigit() else node
+    """A number alone would be the place of a column in GROUP BY, and other constants alone are refused."""
+    is_column = isinstance(node.form, str) and re.fullmatch(r"[a-z]\w*\.\w+", node.form)
+    name = SQL_TYPES.get(node.type)
+    return node if node.parts or is_column or name is None else Node(node.type, f"CAST({{}} AS {name})", node)
 
 
 def query(random):

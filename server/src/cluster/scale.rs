@@ -10,6 +10,7 @@ use ballista_core::serde::protobuf::{
     ExecutorSpecification, PartitionId, PartitionLocation, PartitionStats,
 };
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
@@ -20,7 +21,10 @@ use super::assembly::Assembly;
 async fn planned(threads: usize, sql: &str) -> Arc<dyn ExecutionPlan> {
     let options = SessionOptions { threads: Some(threads), ..SessionOptions::default() };
     let session = crate::session(&options).unwrap();
-    session.sql(sql).await.unwrap().create_physical_plan().await.unwrap()
+    // as a scheduler plans: what runs in this process has operators around it that do not travel
+    let (state, plan) = session.sql(sql).await.unwrap().into_parts();
+    let plan = state.optimize(&plan).unwrap();
+    DefaultPhysicalPlanner::default().create_physical_plan(&plan, &state).await.unwrap()
 }
 
 fn bytes(plan: Arc<dyn ExecutionPlan>) -> usize {
