@@ -73,7 +73,8 @@ async fn a_pipe_is_refused_before_anybody_waits_for_it() {
             };
             let error = outcome.unwrap_err();
             let expected = match ending {
-                "nc" if sql.starts_with("COPY") => "",
+                // refused before the target is looked at: an array has dimensions, and netCDF is not written
+                "h5" | "nc" if sql.starts_with("COPY") => "",
                 _ => "pipe, socket or device",
             };
             assert!(error.contains(expected), "{sql}: {error}");

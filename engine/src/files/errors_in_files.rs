@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::error::ArrowError;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::listing::PartitionedFile;
@@ -111,12 +112,27 @@ fn naming(store: &ObjectStoreUrl, file: &PartitionedFile, tells_lines: bool) -> 
         Some(begin) => format!("0 at byte {begin}"),
     });
     Arc::new(move |error: DataFusionError| {
+        if is_of_the_statement(&error) {
+            return error;
+        }
         let error = in_a_file(error).with("file", &place);
         DataFusionError::from(match &counted {
             Some(counted) => error.with("lines counted from", counted),
             None => error,
         })
     })
+}
+
+/// Whether an error is of what a statement computes of a file's values: a scan evaluates conditions and columns.
+fn is_of_the_statement(error: &DataFusionError) -> bool {
+    let DataFusionError::ArrowError(cause, _) = error.find_root() else { return false };
+    matches!(
+        cause.as_ref(),
+        ArrowError::CastError(_)
+            | ArrowError::ComputeError(_)
+            | ArrowError::DivideByZero
+            | ArrowError::ArithmeticOverflow(_)
+    )
 }
 
 /// What a source says of itself, the one inside says.
