@@ -283,6 +283,12 @@ impl GuardedSink {
 /// Whether something can be written there: an object store tells it late, or never.
 fn check_writable(target: &Path) -> Result<(), Error> {
     let target = std::path::absolute(target).unwrap_or_else(|_| target.into());
+    if std::fs::metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let error = Error::unsupported(
+            "a pipe, socket or device stands where a file would be written; name a file",
+        );
+        return Err(error.with("target", target.display()));
+    }
     let Some(folder) = target.ancestors().skip(1).find(|folder| folder.exists()) else {
         return Ok(());
     };
