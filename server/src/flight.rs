@@ -8,21 +8,26 @@
 
 mod access;
 mod client;
+mod connections;
 mod credentials;
 mod data;
 mod endpoint;
 mod failures;
 mod gate;
 mod layered;
+mod ledger;
 mod logins;
 mod metadata;
 mod metrics;
 mod named_files;
 mod paths;
+mod places;
 mod policy;
 mod prepared;
 mod query;
 mod query_pool;
+mod query_threads;
+mod requests;
 mod server;
 mod service;
 mod session_options;

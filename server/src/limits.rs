@@ -11,6 +11,9 @@ use almagest_engine::{Error, Result};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+/// One in so many of the places of those that wait are those of one session.
+const WAITING_OF_ONE: usize = 2;
+
 /// What all queries together, and one, may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -97,6 +100,14 @@ impl Admission {
     fn wait(self: &Arc<Self>, session: &str) -> Result<Waiting> {
         let mut queries = self.queries.lock();
         let waits = queries.waiting.len();
+        let own = queries.waiting.iter().filter(|(_, waiting)| waiting == session).count();
+        let own_max = (self.limits.waiting_max / WAITING_OF_ONE).max(1);
+        if own >= own_max && !queries.may_run(session, &self.limits) {
+            return Err(Error::exhausted(format!(
+                "{own} queries of this session, user or address wait already, and more of one are not \
+                 taken; try again later"
+            )));
+        }
         if waits >= self.limits.waiting_max && !queries.may_run(session, &self.limits) {
             let running: usize = queries.running.values().sum();
             return Err(Error::exhausted(format!(
@@ -187,6 +198,19 @@ mod tests {
         drop(first);
         second.await.unwrap();
         drop(other);
+    }
+
+    #[tokio::test]
+    async fn one_session_does_not_fill_the_queue() {
+        let admission = admission(1, 4, 1);
+        let _first = admission.enter("a").await.unwrap();
+        let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(admission.enter("a"))).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        let refused = admission.enter("a").await.unwrap_err();
+        assert!(refused.message().contains("wait already"), "{refused}");
+        assert!(Box::pin(admission.enter("b")).as_mut().now_or_never().is_none());
     }
 
     #[tokio::test]

@@ -80,12 +80,23 @@ pub struct ServeArguments {
     /// Queries that wait; more are refused.
     #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Limits")]
     pub max_queued: usize,
-    /// Queries of one user that run at once [default: as --max-queries].
+    /// Queries that run at once of one user, or of one address from which clients come without a name
+    /// [default: three quarters of --max-queries].
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_per_user: Option<NonZeroUsize>,
     /// Sessions at once.
     #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Limits")]
     pub max_sessions: usize,
+    /// Sessions at once of one user, or of one address from which clients come without a name; an address
+    /// may have twice as many connections.
+    #[arg(long, value_name = "N", default_value = "100", help_heading = "Limits")]
+    pub max_sessions_per_user: NonZeroUsize,
+    /// Size of the statements, views and values of parameters that one session keeps.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, default_value = "64MiB", help_heading = "Limits")]
+    pub session_statements: usize,
+    /// The same of all sessions together, of which one user or address may have half.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, default_value = "512MiB", help_heading = "Limits")]
+    pub all_statements: usize,
     /// Seconds that a query may take, until its rows are fetched [default: no limit].
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     pub time_limit: Option<u64>,
@@ -104,9 +115,12 @@ pub struct ServeArguments {
     /// Size of a statement.
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, default_value = "1MiB", help_heading = "Limits")]
     pub max_statement: usize,
-    /// Seconds for which an unused session is kept.
+    /// Seconds for which an unused session or connection is kept.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, help_heading = "Limits")]
     pub idle_timeout: u64,
+    /// Seconds for which a connection may wait with its first request.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, help_heading = "Limits")]
+    pub first_request_timeout: u64,
     /// Seconds for which the rows of a query can be fetched after it was sent.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, help_heading = "Limits")]
     pub fetch_timeout: u64,
@@ -243,11 +257,12 @@ fn session_options(session: &SessionArguments) -> Result<SessionOptions> {
 }
 
 fn limits(arguments: &ServeArguments) -> FlightLimits {
+    let three_quarters = arguments.max_queries.get().saturating_mul(3).div_ceil(4);
     FlightLimits {
         queries: Limits {
             running_max: arguments.max_queries.get(),
             waiting_max: arguments.max_queued,
-            session_max: arguments.max_per_user.unwrap_or(arguments.max_queries).get(),
+            session_max: arguments.max_per_user.map_or(three_quarters, NonZeroUsize::get),
             time_max: None,
         },
         time_max: arguments.time_limit.map(Duration::from_secs),
@@ -259,6 +274,10 @@ fn limits(arguments: &ServeArguments) -> FlightLimits {
         query_life: Duration::from_secs(arguments.fetch_timeout),
         idle_max: Duration::from_secs(arguments.idle_timeout),
         sessions_max: arguments.max_sessions,
+        client_sessions_max: arguments.max_sessions_per_user.get(),
+        first_request: Duration::from_secs(arguments.first_request_timeout),
+        kept_session_max: arguments.session_statements,
+        kept_max: arguments.all_statements,
     }
 }
 
@@ -322,6 +341,12 @@ fn made(folder: &Path) -> Result<PathBuf> {
 }
 
 fn statements(path: &Path) -> Result<String> {
+    // a shell's `<(…)` is a pipe too, but one that somebody writes into
+    let is_of_shell = ["/dev/", "/proc/"].iter().any(|folder| path.starts_with(folder));
+    if !is_of_shell && path.exists() && !path.is_file() {
+        return Err(Error::plan("the statements are to be in a file, and this is none")
+            .with("file", path.display()));
+    }
     fs::read_to_string(path).map_err(|cause| {
         Error::not_found(format!("cannot read the file of statements: {cause}"))
             .with("file", path.display())

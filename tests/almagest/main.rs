@@ -17,6 +17,7 @@ mod hdf5_corpus;
 mod hdf5_reads;
 mod hdf5_real;
 mod hdf5_remote;
+mod hostile_clients;
 mod lazy_arrays;
 mod mutated_files;
 mod object_stores;

@@ -36,15 +36,14 @@ impl QueryPlanner for LocalPlanner {
         session: &dyn Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let own = AlmagestOptions::of(session.config_options());
-        let stall_timeout = own.stall_timeout.0;
         match own.scheduler {
-            Scheduler::Threads => watched(plan_here(plan, session).await?, stall_timeout),
+            Scheduler::Threads => plan_here(plan, session).await,
             Scheduler::Sync => {
                 let state = session.as_any().downcast_ref::<SessionState>();
                 let mut state = state.ok_or_else(|| Error::bug("an unknown session"))?.clone();
                 state.config_mut().options_mut().execution.target_partitions = 1;
-                let plan = plan_here(plan, &state).await?;
-                watched(Arc::new(OneThreadExec { plan }), stall_timeout)
+                let plan = unwatched(plan, &state).await?;
+                watched(Arc::new(OneThreadExec { plan }), own.stall_timeout.0)
             }
             elsewhere @ (Scheduler::Processes | Scheduler::Cluster) => {
                 Err(Error::unsupported(format!(
@@ -65,6 +64,11 @@ pub async fn plan_here(
     plan: &LogicalPlan,
     session: &dyn Session,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let stall_timeout = AlmagestOptions::of(session.config_options()).stall_timeout.0;
+    watched(unwatched(plan, session).await?, stall_timeout)
+}
+
+async fn unwatched(plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dyn ExecutionPlan>> {
     let planner = DefaultPhysicalPlanner::default();
     let by_value = compare_by_value(plan.clone())?;
     let physical = planner.create_physical_plan(&by_value, session).await?;

@@ -25,7 +25,7 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::union::UnionExec;
 
-use super::RoundedConditions;
+use super::{FileNames, RoundedConditions};
 use crate::files::FloatStatistics;
 
 /// How the names of DataFusion's rules that push filters begin.
@@ -34,7 +34,7 @@ const PUSHES_FILTERS: &str = "FilterPushdown";
 /// change to the condition, which then reads other columns or panics (seen in 55.2).
 const PUSHES_PROJECTIONS: &str = "ProjectionPushdown";
 
-/// DataFusion's rules for physical plans, with its pushing of filters made safe, after two of ours.
+/// DataFusion's rules for physical plans, with its pushing of filters made safe, after three of ours.
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let rules = PhysicalOptimizer::new().rules.into_iter();
     let safe = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| {
@@ -45,8 +45,8 @@ pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         };
         Arc::new(InParts { rule, is_unsafe }) as Arc<dyn PhysicalOptimizerRule + Send + Sync>
     };
-    let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] =
-        [Arc::new(FloatStatistics), Arc::new(RoundedConditions)];
+    let first: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
+        [Arc::new(FileNames), Arc::new(FloatStatistics), Arc::new(RoundedConditions)];
     first.into_iter().chain(rules.map(safe)).collect()
 }
 

@@ -12,7 +12,7 @@ use almagest_engine::catalog::PlannedTable;
 use almagest_engine::codec::keep_columns;
 use almagest_engine::exec::{LocalPlanner, plan_here};
 use almagest_engine::files::keep_globs;
-use almagest_engine::rewrite::{compare_by_value, refuse_calls};
+use almagest_engine::rewrite::refuse_calls;
 use almagest_engine::write::{CommitExec, Target, WriteParts, guarding_sinks};
 use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, SessionOptions};
 use async_trait::async_trait;
@@ -226,10 +226,8 @@ impl QueryPlanner for ClusterPlanner {
         if AlmagestOptions::of(session.config_options()).runs_here() {
             return LocalPlanner.create_physical_plan(plan, session).await;
         }
-        let here = DefaultPhysicalPlanner::default();
         if !reads_tables(plan)? || scans_only_information_schema(plan)? {
-            let by_value = compare_by_value(plan.clone())?;
-            return guarding_sinks(here.create_physical_plan(&by_value, session).await?, plan);
+            return plan_here(plan, session).await;
         }
         if recurses(plan)? {
             // each step waits for the one before, whose rows only one process has
@@ -245,7 +243,10 @@ impl QueryPlanner for ClusterPlanner {
             return Ok(Arc::new(AnalyzeQuery::new(query, schema)));
         }
         match self.writing_here(plan, &there)? {
-            Some(plan) => guarding_sinks(here.create_physical_plan(&plan, session).await?, &plan),
+            Some(plan) => {
+                let here = DefaultPhysicalPlanner::default();
+                guarding_sinks(here.create_physical_plan(&plan, session).await?, &plan)
+            }
             None => Ok(self.query(plan, &there)?),
         }
     }

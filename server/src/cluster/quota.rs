@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use almagest_engine::Error;
 use almagest_engine::bounds::{ValueLimit, limiting_unnest};
-use almagest_engine::exec::{spilling_joins, with_settings};
+use almagest_engine::exec::{by_turns, spilling_joins, with_settings};
 use almagest_engine::files::naming_files;
 use almagest_engine::session::fit_sorts;
 use async_trait::async_trait;
@@ -70,7 +70,7 @@ impl ExecutionEngine for Quota {
             secret.check(config)?;
         }
         let plan = naming_files(limiting_unnest(plan)?, ValueLimit::of(config.options()))?;
-        let plan = spilling_joins(plan)?;
+        let plan = spilling_joins(by_turns(plan)?)?;
         let task = self.engine.create_query_stage_exec(
             job_id, stage_id, task_id, partitions, plan, work_dir, config,
         )?;

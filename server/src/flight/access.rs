@@ -34,6 +34,7 @@ use url::Url;
 
 use super::named_files::{NamedFiles, Place};
 use super::paths::{followed, is_same_host, plain_path, reaches};
+use super::places::hidden;
 
 /// What may be read and written.
 #[derive(Debug, Default)]
@@ -115,31 +116,23 @@ impl Access {
 
     /// A message without the folders of the server: files are named as from the folder they are in.
     pub fn hide(&self, message: &str) -> String {
-        let mut folders = self.folders();
-        // the longest first, as one may lie in another
-        folders.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
-        let hidden = folders.iter().fold(message.to_string(), |message, folder| {
-            message.replace(&format!("{folder}/"), "").replace(&format!("{}/", &folder[1..]), "")
-        });
-        // what lies beside a folder is told as whoever writes `../` has written it
-        folders.iter().fold(hidden, |message, folder| {
-            let above = LocalPath::new(folder).ancestors().skip(1);
-            let above = above.filter(|above| above.parent().is_some());
-            above.enumerate().fold(message, |message, (depth, above)| {
-                let quoted = format!("'{}/", above.display());
-                message.replace(&quoted, &format!("'{}", "../".repeat(depth + 1)))
-            })
-        })
+        hidden(message, &self.folders())
     }
 
-    /// The folders that messages do not name.
-    fn folders(&self) -> Vec<String> {
+    /// The folders that clients are not told, the longest first.
+    pub fn folders(&self) -> Vec<String> {
         let opened = self.opened.read();
         let around = opened.files.iter().filter_map(|file| file.parent());
+        let named = opened.listed_folders.iter().map(PathBuf::as_path).chain(around);
+        let is_inside =
+            |folder: &LocalPath| self.readable.iter().any(|all| folder.starts_with(all));
         let all = self.readable.iter().map(PathBuf::as_path);
-        let all = all.chain(opened.listed_folders.iter().map(PathBuf::as_path)).chain(around);
+        let all = all.chain(named.filter(|folder: &&LocalPath| !is_inside(folder)));
         let all = all.filter(|folder| folder.parent().is_some());
-        all.collect::<BTreeSet<_>>().iter().map(|folder| folder.display().to_string()).collect()
+        let all = all.collect::<BTreeSet<_>>();
+        let mut folders: Vec<_> = all.iter().map(|folder| folder.display().to_string()).collect();
+        folders.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
+        folders
     }
 
     /// Lets be read what a table reads, new files that fit it too.

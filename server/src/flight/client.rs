@@ -8,7 +8,7 @@ use almagest_engine::exec::{PackedSpills, SpillQuota};
 use almagest_engine::session::fit_memory;
 use almagest_engine::{Error, Result, Session};
 use arrow::array::UInt64Array;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
 use datafusion::common::runtime::SpawnedTask;
@@ -16,7 +16,7 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{DdlStatement, LogicalPlan, WriteOp};
+use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement, WriteOp};
 use datafusion::physical_plan::{collect, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::future::BoxFuture;
@@ -24,9 +24,11 @@ use futures::{FutureExt, Stream, TryStreamExt};
 use parking_lot::Mutex;
 
 use super::layered::Layered;
+use super::ledger::{Held, Ledger, weight_of};
+use super::places::{tells_of_places, with_names_of_files};
 use super::policy::{Effect, Policy};
 use super::prepared::Prepared;
-use super::query::{Planned, Query};
+use super::query::{Planned, Query, wire_schema};
 use super::query_pool::QueryPool;
 use super::shared::Shared;
 use super::stored::Mode;
@@ -46,6 +48,8 @@ const SCHEMA: &str = "public";
 pub struct Identity {
     /// The name by which it is told.
     pub name: String,
+    /// Whose share of the server it takes: that of a user, or of an address.
+    pub share: String,
     /// Whether it may write.
     pub writes: bool,
 }
@@ -58,6 +62,17 @@ pub struct Client {
     shared: Arc<Shared>,
     prepared: Mutex<HashMap<String, Arc<Prepared>>>,
     queries: Mutex<HashMap<String, Arc<Query>>>,
+    ledger: Arc<Ledger>,
+    /// What views and the like keep, by what they are called.
+    named: Mutex<HashMap<String, Held>>,
+}
+
+/// A statement that is planned as far as it can be before it runs.
+pub enum Ready {
+    /// It reads: what gives its rows.
+    Reads(Box<Query>),
+    /// It changes something.
+    Changes(Vec<LogicalPlan>),
 }
 
 impl Client {
@@ -73,6 +88,7 @@ impl Client {
         let tables = Arc::new(Layered::new(layers));
         catalog.register_schema(SCHEMA, Arc::clone(&tables) as _)?;
         shared.metrics.sessions.inc();
+        let ledger = shared.ledgers.session(&identity.share);
         Ok(Self {
             identity,
             session,
@@ -80,6 +96,8 @@ impl Client {
             shared,
             prepared: Mutex::default(),
             queries: Mutex::default(),
+            ledger,
+            named: Mutex::default(),
         })
     }
 
@@ -98,6 +116,11 @@ impl Client {
         &self.identity.name
     }
 
+    /// Whose share it takes.
+    pub fn share(&self) -> &str {
+        &self.identity.share
+    }
+
     /// What its statements may do.
     pub fn policy(&self) -> Policy<'_> {
         Policy {
@@ -107,11 +130,11 @@ impl Client {
         }
     }
 
-    /// The plan of a statement.
+    /// Refuses a statement that is too long.
     ///
     /// # Errors
-    /// `Syntax`, `Plan`, `NotFound`, `Exhausted` for one that is too long.
-    pub async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+    /// `Exhausted`.
+    pub fn check_length(&self, sql: &str) -> Result<()> {
         let most = self.shared.limits.statement_bytes_max;
         if sql.len() > most {
             return Err(Error::exhausted(format!(
@@ -119,58 +142,127 @@ impl Client {
                 sql.len()
             )));
         }
-        let (session, sql) = (self.session.clone(), sql.to_string());
-        self.planning(async move { session.plan_text(&sql).await }).await
+        Ok(())
     }
 
-    /// Does work that plans, on threads of its own and in the time that a query has. What it starts
-    /// runs with the queries.
+    /// Does the work of planning in its turn, on threads that answer nobody, and in the time that a query
+    /// has. It is a task of its own: a panic of the planner is no end of the server.
     ///
     /// # Errors
-    /// Those of the work, `Exhausted`.
-    pub async fn planning<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Result<T> {
+    /// Those of the work, and `Exhausted` if it takes too long or too much waits.
+    pub async fn apart<T: Send + 'static>(&self, work: BoxFuture<'static, Result<T>>) -> Result<T> {
+        let turn = self.shared.planning.enter(self.share()).await?;
         let session = self.session.clone();
-        let work = self.shared.start(async move { session.apart(work).await });
+        let planning = joined(self.shared.plan(async move {
+            let _turn = turn;
+            session.apart(work).await
+        }));
+        self.in_time(planning).await
+    }
+
+    /// The same, unless it takes longer than a query may.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let limits = &self.shared.limits;
         match limits.time_max {
-            None => joined(work).await,
-            Some(time) => match tokio::time::timeout(time, joined(work)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(limits.overdue()),
-            },
+            None => work.await,
+            Some(time) => {
+                tokio::time::timeout(time, work).await.unwrap_or_else(|_| Err(limits.overdue()))
+            }
         }
+    }
+
+    /// The plan of a statement, which is judged, but not what it takes to run it. Computes at once: see
+    /// [`Client::apart`].
+    ///
+    /// # Errors
+    /// `Syntax`, `Plan`, `NotFound`, and those of what the client must not do.
+    pub async fn judged(&self, sql: &str) -> Result<(LogicalPlan, Effect)> {
+        let plan = self.session.plan_text(sql).await?;
+        let effect = self.policy().judge(&plan)?;
+        Ok((with_names_of_files(plan, &self.shared.access)?, effect))
+    }
+
+    /// The schema of the rows of a statement, which does not run.
+    ///
+    /// # Errors
+    /// As [`Client::judged`].
+    pub async fn schema(self: &Arc<Self>, sql: &str) -> Result<SchemaRef> {
+        self.check_length(sql)?;
+        let (client, text) = (Arc::clone(self), sql.to_string());
+        let work = async move {
+            let (plan, _) = client.judged(&text).await?;
+            Ok(wire_schema(plan.schema().as_arrow(), None))
+        };
+        self.apart(work.boxed()).await
     }
 
     /// Takes a statement: one that reads is planned, and any other runs.
     ///
     /// # Errors
     /// Those of the statement.
-    pub async fn begin(&self, sql: &str) -> Result<Arc<Query>> {
-        let plan = self.plan(sql).await?;
-        self.begin_plans(sql, vec![plan]).await
+    pub async fn begin(self: &Arc<Self>, sql: &str) -> Result<Arc<Query>> {
+        self.check_length(sql)?;
+        let (client, text) = (Arc::clone(self), sql.to_string());
+        let work = async move {
+            let (plan, effect) = client.judged(&text).await?;
+            client.ready(&text, vec![plan], effect).await
+        };
+        let ready = self.apart(work.boxed()).await?;
+        self.take(sql, ready).await
     }
 
-    /// Takes a statement that is planned, for each set of the values of its parameters.
+    /// What a statement becomes that is planned and judged, for each set of the values of its parameters.
+    /// Computes at once: see [`Client::apart`].
     ///
     /// # Errors
-    /// Those of the statement.
-    pub async fn begin_plans(&self, text: &str, plans: Vec<LogicalPlan>) -> Result<Arc<Query>> {
-        let life = self.shared.limits.query_life;
-        let mut effect = Effect::Reads;
-        for plan in &plans {
-            effect = self.policy().judge(plan)?;
+    /// Those of the statement, and `Exhausted` if the session keeps too much.
+    pub async fn ready(
+        &self,
+        text: &str,
+        plans: Vec<LogicalPlan>,
+        effect: Effect,
+    ) -> Result<Ready> {
+        if effect == Effect::Changes {
+            return Ok(Ready::Changes(plans));
         }
-        let query = match effect {
-            Effect::Reads => {
-                let held = self.shared.stored.held();
-                let planned = self.planned_all(&plans).await?;
-                Query::new(text, plans, planned, held, life)
-            }
-            Effect::Changes => {
-                let pass = self.shared.admission.enter(self.user_name()).await?;
+        let (mut weight, mut hides) = (0, false);
+        for plan in &plans {
+            weight += weight_of(plan)?;
+            hides |= tells_of_places(plan)?;
+        }
+        // both kinds of plan
+        let kept = self.keeps(2 * weight)?;
+        let held = self.shared.stored.held();
+        let mut planned = vec![];
+        for plan in &plans {
+            planned.push(self.planned_here(plan).await?);
+        }
+        let life = self.shared.limits.query_life;
+        let query = Query::new(text, plans, planned, (held, kept), life);
+        Ok(Ready::Reads(Box::new(if hides { query.hiding() } else { query })))
+    }
+
+    /// Holds so many bytes for as long as the session keeps something. Queries that have ended, and are
+    /// kept for whoever asks once more, make room.
+    ///
+    /// # Errors
+    /// `Exhausted`.
+    pub fn keeps(&self, bytes: usize) -> Result<Held> {
+        self.ledger.hold(bytes).or_else(|_| {
+            self.queries.lock().retain(|_, query| !query.has_ended());
+            self.ledger.hold(bytes)
+        })
+    }
+
+    /// Takes a statement that is ready: one that changes something runs.
+    ///
+    /// # Errors
+    /// Those of the statement, and `Exhausted` if the session has too many queries.
+    pub async fn take(&self, text: &str, ready: Ready) -> Result<Arc<Query>> {
+        let query = match ready {
+            Ready::Reads(query) => *query,
+            Ready::Changes(plans) => {
+                let pass = self.shared.admission.enter(self.share()).await?;
                 let schema = match plans.first() {
                     // the schema of their plans is that of what they are made of
                     None | Some(LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) => Schema::empty(),
@@ -178,7 +270,9 @@ impl Client {
                 };
                 let rows = self.change_all(plans).await?;
                 drop(pass);
-                Query::done(text, &schema, rows, life)
+                let bytes = rows.iter().map(RecordBatch::get_array_memory_size).sum();
+                let kept = self.keeps(bytes)?;
+                Query::done(text, &schema, rows, kept, self.shared.limits.query_life)
             }
         };
         let query = Arc::new(query);
@@ -213,21 +307,33 @@ impl Client {
     ///
     /// # Errors
     /// Those of planning.
-    pub async fn planned_all(&self, plans: &[LogicalPlan]) -> Result<Vec<Planned>> {
-        let mut planned = vec![];
-        for plan in plans {
-            planned.push(self.planned(plan).await?);
-        }
-        Ok(planned)
+    pub async fn planned_all(self: &Arc<Self>, plans: &[LogicalPlan]) -> Result<Vec<Planned>> {
+        let (client, plans) = (Arc::clone(self), plans.to_vec());
+        let work = async move {
+            let mut planned = vec![];
+            for plan in &plans {
+                planned.push(client.planned_here(plan).await?);
+            }
+            Ok(planned)
+        };
+        self.apart(work.boxed()).await
     }
 
+    /// The physical plan of one. Computes at once: see [`Client::apart`].
+    async fn planned_here(&self, plan: &LogicalPlan) -> Result<Planned> {
+        let (state, runtime) = self.limited()?;
+        let task = TaskContext::from(&state).with_runtime(runtime);
+        let physical = state.create_physical_plan(plan).await?;
+        Ok((physical, Arc::new(task)))
+    }
+
+    /// The physical plan of a part of a statement that changes something.
     async fn planned(&self, plan: &LogicalPlan) -> Result<Planned> {
         let (state, runtime) = self.limited()?;
         let task = TaskContext::from(&state).with_runtime(runtime);
         let plan = plan.clone();
-        let planning = async move { Ok(state.create_physical_plan(&plan).await?) };
-        let physical = self.planning(planning).await?;
-        Ok((physical, Arc::new(task)))
+        let work = async move { Ok(state.create_physical_plan(&plan).await?) };
+        Ok((self.apart(work.boxed()).await?, Arc::new(task)))
     }
 
     /// The state of the session with the settings of a query that has its limits, and what it may use.
@@ -248,22 +354,15 @@ impl Client {
 
     /// Does what statements say that change something, in the time that a query has.
     async fn change_all(&self, plans: Vec<LogicalPlan>) -> Result<Vec<RecordBatch>> {
-        let limits = &self.shared.limits;
         let changes: Vec<_> = plans.into_iter().map(|plan| self.change(plan)).collect();
-        let changed = async {
+        self.in_time(async {
             let mut rows = vec![];
             for change in changes {
                 rows.extend(change.await?);
             }
-            Ok::<_, Error>(rows)
-        };
-        match limits.time_max {
-            None => changed.await,
-            Some(time) => match tokio::time::timeout(time, changed).await {
-                Ok(changed) => changed,
-                Err(_) => Err(limits.overdue()),
-            },
-        }
+            Ok(rows)
+        })
+        .await
     }
 
     /// Does what a statement says that changes something. Boxed, as the compiler takes very long to
@@ -316,7 +415,16 @@ impl Client {
                 self.run(SessionContext::new_with_state(state), plan).await
             }
             plan @ (LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) => {
-                self.run(self.session.context().clone(), plan).await
+                let (named, forgotten) = (kept_by(&plan)?, forgotten_by(&plan));
+                let named: Option<(String, Held)> = match named {
+                    Some((name, bytes)) => Some((name, self.keeps(bytes)?)),
+                    None => None,
+                };
+                let rows = self.run(self.session.context().clone(), plan).await?;
+                let mut all = self.named.lock();
+                all.extend(named);
+                forgotten.iter().for_each(|name| drop(all.remove(name)));
+                Ok(rows)
             }
             // COPY, and INSERT into what is no table of all
             plan => {
@@ -389,7 +497,7 @@ impl Client {
     ) -> Result<u64> {
         self.policy().check_writes()?;
         self.check_free(name, mode)?;
-        let pass = self.shared.admission.enter(self.user_name()).await?;
+        let pass = self.shared.admission.enter(self.share()).await?;
         let count = self.shared.stored.write(name, mode, schema, rows).await;
         drop(pass);
         count
@@ -473,6 +581,52 @@ fn counted(count: u64) -> Result<Vec<RecordBatch>> {
     let batch =
         RecordBatch::try_new(Arc::new(schema), vec![Arc::new(UInt64Array::from(vec![count]))]);
     Ok(vec![batch.map_err(|cause| Error::bug("a count is no row").caused_by(cause))?])
+}
+
+/// The name of a table with where it is.
+fn whole(name: &TableReference) -> String {
+    name.clone().resolve(CATALOG, SCHEMA).to_string()
+}
+
+/// What a session keeps of a statement that names something of its own: its name, and about how many
+/// bytes.
+fn kept_by(plan: &LogicalPlan) -> Result<Option<(String, usize)>> {
+    /// Bytes of what has a name, beside its plan.
+    const OWN_BYTES: usize = 4 << 10;
+    let (name, bytes) = match plan {
+        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
+            let text = view.definition.as_ref().map_or(0, String::len);
+            (whole(&view.name), text + weight_of(&view.input)?)
+        }
+        LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)) => {
+            let text = table.definition.as_ref().map_or(0, String::len);
+            let options = table.options.iter().map(|(key, value)| key.len() + value.len());
+            (whole(&table.name), text + options.sum::<usize>() + weight_of(plan)?)
+        }
+        LogicalPlan::Ddl(DdlStatement::CreateCatalogSchema(schema)) => {
+            (format!("schema {}", schema.schema_name), schema.schema_name.len())
+        }
+        LogicalPlan::Statement(Statement::Prepare(prepare)) => {
+            (format!("prepared {}", prepare.name), weight_of(&prepare.input)?)
+        }
+        LogicalPlan::Statement(Statement::SetVariable(set)) => {
+            (format!("setting {}", set.variable), set.value.len())
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some((name, bytes + OWN_BYTES)))
+}
+
+/// The name of what a statement lets a session forget.
+fn forgotten_by(plan: &LogicalPlan) -> Option<String> {
+    match plan {
+        LogicalPlan::Ddl(DdlStatement::DropView(view)) => Some(whole(&view.name)),
+        LogicalPlan::Ddl(DdlStatement::DropTable(table)) => Some(whole(&table.name)),
+        LogicalPlan::Statement(Statement::Deallocate(prepared)) => {
+            Some(format!("prepared {}", prepared.name))
+        }
+        _ => None,
+    }
 }
 
 /// The outcome of a task of its own.

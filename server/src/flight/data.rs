@@ -8,6 +8,8 @@ use almagest_engine::files::looks_like_path;
 use almagest_engine::registry::TableOptions;
 use almagest_engine::{Error, Result, Session, files};
 use datafusion::common::TableReference;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use futures::FutureExt;
 
 /// Folders in a folder of data are tables of the files in them; deeper ones are partitions.
 const DEPTH_MAX: usize = 8;
@@ -31,6 +33,10 @@ pub async fn register_folder(session: &Session, folder: &Path) -> Result<()> {
         }
         if !std::fs::canonicalize(&path).is_ok_and(|path| path.starts_with(&whole)) {
             log::warn!("{} is a link that leads out of the folder, and no table", path.display());
+            continue;
+        }
+        if !path.is_dir() && !path.is_file() {
+            log::warn!("{} is a pipe, socket or device, and no table", path.display());
             continue;
         }
         let name = match path.is_dir() {
@@ -89,10 +95,32 @@ async fn opened(
 /// The first that fails, with its number.
 pub async fn run_init(session: &Session, text: &str) -> Result<()> {
     for (position, statement) in session.statements(text).await?.into_iter().enumerate() {
-        let ran = async { Ok(session.execute(statement).await?.collect().await?) }.await;
+        let ran = async {
+            let plan = without_text(session.plan(statement).await?);
+            let context = session.context().clone();
+            let work =
+                async move { Ok(context.execute_logical_plan(plan).await?.collect().await?) };
+            session.planning().run_long(work.boxed()).await
+        };
+        let ran: Result<Vec<_>> = ran.await;
         ran.map_err(|error: Error| error.with("statement", position + 1))?;
     }
     Ok(())
+}
+
+/// The statement without its text, which clients would be shown, with the places that it names.
+fn without_text(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Ddl(DdlStatement::CreateExternalTable(mut table)) => {
+            table.definition = None;
+            LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table))
+        }
+        LogicalPlan::Ddl(DdlStatement::CreateView(mut view)) => {
+            view.definition = None;
+            LogicalPlan::Ddl(DdlStatement::CreateView(view))
+        }
+        plan => plan,
+    }
 }
 
 /// The name of a file without its ending, and without that of a compression.
@@ -114,7 +142,7 @@ fn has_data(folder: &Path, depth: usize) -> bool {
         match name {
             Some(name) if name.starts_with(['.', '_']) => false,
             Some(_) if path.is_dir() => depth > 0 && has_data(path, depth - 1),
-            Some(name) => looks_like_path(&name),
+            Some(name) => looks_like_path(&name) && path.is_file(),
             None => false,
         }
     })

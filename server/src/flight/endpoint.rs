@@ -92,9 +92,8 @@ impl Endpoint {
         match Command::try_from(message) {
             // nothing runs for the question what its rows would look like
             Ok(Command::CommandStatementQuery(CommandStatementQuery { query, .. })) => {
-                let plan = told(&client, client.plan(&query).await)?;
-                told(&client, client.policy().judge(&plan))?;
-                schema_message(&super::query::wire_schema(plan.schema().as_arrow(), None))
+                let schema = told(&client, client.schema(&query).await)?;
+                schema_message(&schema)
             }
             Ok(Command::CommandPreparedStatementQuery(command)) => {
                 let handle = command.prepared_statement_handle;

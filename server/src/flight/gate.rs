@@ -5,13 +5,11 @@
 //! so that what one sets is not seen by another.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tonic::metadata::MetadataMap;
-use tonic::transport::server::TlsConnectInfo;
 use tonic::{Extensions, Request, Status};
 
 use super::client::{Client, Identity};
@@ -19,7 +17,7 @@ use super::credentials::Credentials;
 use super::failures::Failures;
 use super::logins::Logins;
 use super::query::Query;
-use super::server::Peer;
+use super::requests::peer_of;
 use super::shared::Shared;
 use super::status::status_of;
 use super::users::{User, Users};
@@ -90,7 +88,7 @@ impl Gate {
         let header = header_of(request.metadata())?;
         let identity = match header.map(Credentials::parse).transpose() {
             Err(problem) => return Err(Status::unauthenticated(problem)),
-            Ok(None) if self.anonymous => anonymous(),
+            Ok(None) if self.anonymous => anonymous(request.extensions()),
             Ok(None) => return Err(no_credentials()),
             Ok(Some(Credentials::Basic { user, password })) => {
                 self.check_password(&user, password, peer(request.extensions())).await?
@@ -103,7 +101,7 @@ impl Gate {
                 self.check_token(&token)?
             }
         };
-        let client = Arc::new(self.made(identity)?);
+        let client = self.made(identity).await?;
         self.logins.issue(client, Instant::now()).map_err(Status::resource_exhausted)
     }
 
@@ -115,7 +113,7 @@ impl Gate {
         let header = header_of(request.metadata())?;
         let identity = match header.map(Credentials::parse).transpose() {
             Err(problem) => return Err(Status::unauthenticated(problem)),
-            Ok(None) if self.anonymous => anonymous(),
+            Ok(None) if self.anonymous => anonymous(request.extensions()),
             Ok(None) => return Err(no_credentials()),
             Ok(Some(Credentials::Basic { user, password })) => {
                 self.check_password(&user, password, peer(request.extensions())).await?
@@ -127,7 +125,7 @@ impl Gate {
                 self.check_token(&token)?
             }
         };
-        self.connected(identity, request.extensions())
+        self.connected(identity, request.extensions()).await
     }
 
     /// Ends the session of whoever asks.
@@ -188,32 +186,58 @@ impl Gate {
         clients.iter().for_each(|client| client.sweep());
     }
 
-    fn connected(
+    async fn connected(
         &self,
         identity: Identity,
         extensions: &Extensions,
     ) -> Result<Arc<Client>, Status> {
-        let connection = connection_of(extensions)
-            .ok_or_else(|| Status::internal("a request without a connection"))?;
-        let key = (identity.name.clone(), connection);
-        let mut connected = self.connected.lock();
-        if let Some(found) = connected.get_mut(&key) {
+        let peer = peer_of(extensions);
+        let peer = peer.ok_or_else(|| Status::internal("a request without a connection"))?;
+        let key = (identity.name.clone(), peer.id);
+        if let Some(found) = self.connected.lock().get_mut(&key) {
             found.used = Instant::now();
             return Ok(Arc::clone(&found.client));
         }
         let most = self.shared.limits.sessions_max;
-        if connected.len() >= most {
+        if self.connected.lock().len() >= most {
             return Err(Status::resource_exhausted(format!(
                 "{most} sessions are open, and more this server does not take; try again later"
             )));
         }
-        let client = Arc::new(self.made(identity)?);
-        connected.insert(key, Connected { client: Arc::clone(&client), used: Instant::now() });
-        Ok(client)
+        let made = self.made(identity).await?;
+        // of several that asked at once on one connection, the first made it for all
+        let mut connected = self.connected.lock();
+        if peer.is_over() {
+            // nobody would end it any more
+            return Err(Status::cancelled("the connection has ended"));
+        }
+        let session = connected.entry(key);
+        let session = session.or_insert(Connected { client: made, used: Instant::now() });
+        Ok(Arc::clone(&session.client))
     }
 
-    fn made(&self, identity: Identity) -> Result<Client, Status> {
-        let made = Client::try_new(Arc::clone(&self.shared), identity);
+    /// Sessions of one user or address.
+    fn sessions_of(&self, share: &str) -> usize {
+        let of_same = |client: &Arc<Client>| client.share() == share;
+        let logged_in = self.logins.all().iter().filter(|client| of_same(client)).count();
+        let connected = self.connected.lock();
+        logged_in + connected.values().filter(|session| of_same(&session.client)).count()
+    }
+
+    /// A new session for who may have one more.
+    async fn made(&self, identity: Identity) -> Result<Arc<Client>, Status> {
+        let most = self.shared.limits.client_sessions_max;
+        if self.sessions_of(&identity.share) >= most {
+            return Err(Status::resource_exhausted(format!(
+                "{most} sessions of this user or address are open, and more of one this server does \
+                 not take; close some"
+            )));
+        }
+        let shared = Arc::clone(&self.shared);
+        let making =
+            self.shared.plan(async move { Client::try_new(shared, identity).map(Arc::new) });
+        let made = making.join().await;
+        let made = made.map_err(|_| Status::internal("making a session failed"))?;
         made.map_err(|error| status_of(&error, &self.shared.access))
     }
 
@@ -273,12 +297,13 @@ impl Gate {
 }
 
 fn identity_of(user: User) -> Identity {
-    Identity { name: user.name, writes: user.writable }
+    Identity { share: user.name.clone(), name: user.name, writes: user.writable }
 }
 
-fn anonymous() -> Identity {
-    // whoever lets strangers in and names a folder to write in means them
-    Identity { name: ANONYMOUS.into(), writes: true }
+fn anonymous(extensions: &Extensions) -> Identity {
+    // whoever lets strangers in and names a folder to write in means them; without names, they are told
+    // apart by where they are
+    Identity { name: ANONYMOUS.into(), share: peer(extensions), writes: true }
 }
 
 fn no_credentials() -> Status {
@@ -295,20 +320,9 @@ fn header_of(metadata: &MetadataMap) -> Result<Option<&str>, Status> {
     text.map_err(|_| Status::unauthenticated("the authorization is no text"))
 }
 
-/// Who is at the other end, for counting what fails: not the port, which changes.
+/// Who is at the other end, for counting what it has and what fails.
 fn peer(extensions: &Extensions) -> String {
-    match peer_of(extensions).map(|peer| peer.address.ip()) {
-        // whoever has one address has the whole block
-        Some(IpAddr::V6(ip)) => format!("peer {:x?}", &ip.segments()[..4]),
-        Some(IpAddr::V4(ip)) => format!("peer {ip}"),
-        None => "peer".into(),
-    }
-}
-
-fn peer_of(extensions: &Extensions) -> Option<Peer> {
-    let plain = extensions.get::<Peer>().copied();
-    let encrypted = || extensions.get::<TlsConnectInfo<Peer>>().map(|info| *info.get_ref());
-    plain.or_else(encrypted)
+    peer_of(extensions).map_or_else(|| "peer".into(), |peer| peer.name().into())
 }
 
 fn connection_of(extensions: &Extensions) -> Option<u64> {

@@ -116,6 +116,10 @@ impl Policy<'_> {
                     "this server keeps no temporary tables; make a view: CREATE VIEW … AS SELECT …",
                 ));
             }
+            // DataFusion's own reads and writes past all stores; ours has none
+            DdlStatement::CreateExternalTable(table) if table.unbounded => {
+                return Err(Error::denied("UNBOUNDED tables are not made on a server"));
+            }
             DdlStatement::CreateExternalTable(_)
             | DdlStatement::CreateView(_)
             | DdlStatement::DropView(_)
@@ -261,6 +265,10 @@ mod tests {
             ("EXPLAIN ANALYZE COPY (SELECT 1) TO '/tmp/x.csv'", "makes no tables"),
             ("CREATE TABLE t AS SELECT 1", "makes no tables"),
             ("CREATE DATABASE d", "not done on a server"),
+            (
+                "CREATE UNBOUNDED EXTERNAL TABLE t (a VARCHAR) STORED AS CSV LOCATION '/etc/passwd'",
+                "UNBOUNDED",
+            ),
             ("START TRANSACTION", "no transactions"),
         ] {
             let error = judged(sql, &access, true).await.unwrap_err();

@@ -19,9 +19,12 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Values, cast as cast_to};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use futures::FutureExt;
 use parking_lot::Mutex;
 
 use super::client::Client;
+use super::ledger::{Held, weight_of};
+use super::policy::Effect;
 use super::query::{Query, wire_schema};
 
 /// Rows of parameters of one statement at most; each is a plan of its own.
@@ -34,23 +37,28 @@ const BOUND: &str = "bound";
 pub struct Prepared {
     text: String,
     plan: LogicalPlan,
+    effect: Effect,
     parameters: SchemaRef,
-    bound: Mutex<Vec<RecordBatch>>,
+    bound: Mutex<(Vec<RecordBatch>, Held)>,
+    _kept: Held,
 }
 
 impl Prepared {
     /// Plans a statement.
     ///
     /// # Errors
-    /// Those of planning, and of what the client must not do.
-    pub async fn try_new(client: &Client, sql: &str) -> Result<Self> {
-        let sql = sql.to_string();
-        let text = client.planning(async move { Ok(numbered(&sql)) }).await?;
-        let plan = client.plan(&text).await?;
-        client.policy().judge(&plan)?;
-        let found = plan.clone();
-        let parameters = client.planning(async move { parameters_of(&found) }).await?;
-        Ok(Self { text, plan, parameters: Arc::new(parameters), bound: Mutex::default() })
+    /// Those of planning, and of what the client must not do; `Exhausted` if the session keeps too much.
+    pub async fn try_new(client: &Arc<Client>, sql: &str) -> Result<Self> {
+        client.check_length(sql)?;
+        let (again, sql) = (Arc::clone(client), sql.to_string());
+        let work = async move {
+            let text = numbered(&sql);
+            let (plan, effect) = again.judged(&text).await?;
+            let parameters = Arc::new(parameters_of(&plan)?);
+            let kept = again.keeps(text.len() + weight_of(&plan)?)?;
+            Ok(Self { text, plan, effect, parameters, bound: Mutex::default(), _kept: kept })
+        };
+        client.apart(work.boxed()).await
     }
 
     /// The schema of its rows, as far as it is known without the values.
@@ -65,62 +73,75 @@ impl Prepared {
     }
 
     /// Takes the rows for the next run.
-    pub fn bind(&self, rows: Vec<RecordBatch>) {
-        *self.bound.lock() = rows;
+    ///
+    /// # Errors
+    /// `Exhausted` if the session keeps too much.
+    pub fn bind(&self, client: &Client, rows: Vec<RecordBatch>) -> Result<()> {
+        let bytes = rows.iter().map(RecordBatch::get_array_memory_size).sum();
+        // what they replace is let go first
+        *self.bound.lock() = Default::default();
+        let kept = client.keeps(bytes)?;
+        *self.bound.lock() = (rows, kept);
+        Ok(())
     }
 
     /// Runs, or plans what will run when it is fetched, with the values that are bound.
     ///
     /// # Errors
     /// Those of the statement; `Plan` if values are missing.
-    pub async fn begin(&self, client: &Client) -> Result<Arc<Query>> {
-        let rows = self.bound.lock().clone();
-        client.begin_plans(&self.text, self.plans(client, rows).await?).await
+    pub async fn begin(self: &Arc<Self>, client: &Arc<Client>) -> Result<Arc<Query>> {
+        let rows = self.bound.lock().0.clone();
+        self.run(client, rows).await
     }
 
     /// Runs once for all rows that are bound. Gives the number of rows that were written.
     ///
     /// # Errors
     /// Those of the statement.
-    pub async fn update(&self, client: &Client) -> Result<i64> {
-        let rows = std::mem::take(&mut *self.bound.lock());
-        let query = client.begin_plans(&self.text, self.plans(client, rows).await?).await?;
+    pub async fn update(self: &Arc<Self>, client: &Arc<Client>) -> Result<i64> {
+        let (rows, kept) = std::mem::take(&mut *self.bound.lock());
+        let query = self.run(client, rows).await?;
+        drop(kept);
         Ok(query.rows_written().unwrap_or(0))
     }
 
-    /// The plans for rows of values, made where planning belongs.
-    async fn plans(&self, client: &Client, rows: Vec<RecordBatch>) -> Result<Vec<LogicalPlan>> {
-        if self.parameters.fields().is_empty() {
+    async fn run(
+        self: &Arc<Self>,
+        client: &Arc<Client>,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Arc<Query>> {
+        let (this, again) = (Arc::clone(self), Arc::clone(client));
+        let work = async move {
+            let plans = this.plans(&rows)?;
+            again.ready(&this.text, plans, this.effect).await
+        };
+        let ready = client.apart(work.boxed()).await?;
+        client.take(&self.text, ready).await
+    }
+
+    fn plans(&self, rows: &[RecordBatch]) -> Result<Vec<LogicalPlan>> {
+        let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        let wanted = self.parameters.fields().len();
+        if wanted == 0 {
             return Ok(vec![self.plan.clone()]);
         }
-        let (plan, parameters) = (self.plan.clone(), Arc::clone(&self.parameters));
-        client.planning(async move { plans_of(&plan, &parameters, &rows) }).await
+        if count == 0 {
+            return Err(Error::plan(format!(
+                "the statement has {wanted} parameters, and no values are bound to them"
+            )));
+        }
+        if is_insert(&self.plan) {
+            return Ok(vec![over_bound(self.plan.clone(), rows, &self.parameters)?]);
+        }
+        if count > ROWS_MAX {
+            return Err(Error::exhausted(format!(
+                "{count} rows of values are bound to a statement, which takes {ROWS_MAX} at most; \
+                 join with a table of them"
+            )));
+        }
+        let values = values_of(rows, &self.parameters)?.into_iter();
+        values.map(|values| bound(&self.plan, values)).collect()
     }
-}
-
-fn plans_of(
-    plan: &LogicalPlan,
-    parameters: &SchemaRef,
-    rows: &[RecordBatch],
-) -> Result<Vec<LogicalPlan>> {
-    let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-    let wanted = parameters.fields().len();
-    if count == 0 {
-        return Err(Error::plan(format!(
-            "the statement has {wanted} parameters, and no values are bound to them"
-        )));
-    }
-    if is_insert(plan) {
-        return Ok(vec![over_bound(plan.clone(), rows, parameters)?]);
-    }
-    if count > ROWS_MAX {
-        return Err(Error::exhausted(format!(
-            "{count} rows of values are bound to a statement, which takes {ROWS_MAX} at most; \
-             join with a table of them"
-        )));
-    }
-    let values = values_of(rows, parameters)?.into_iter();
-    values.map(|values| bound(plan, values)).collect()
 }
 
 fn bound(plan: &LogicalPlan, values: ParamValues) -> Result<LogicalPlan> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use almagest_engine::exec::progress::Progress;
 use almagest_engine::{Error, ErrorKind, Result};
-use arrow::array::{ArrayRef, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -23,13 +23,18 @@ use futures::stream::{self, BoxStream};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
+use super::access::Access;
 use super::client::Client;
+use super::ledger::Held;
 use super::metrics::Outcome;
+use super::places::hidden_rows;
 use super::stored::Version;
 use crate::limits::Pass;
 
 /// Batches that may wait for the client.
 const BATCHES_WAITING: usize = 2;
+/// About how many bytes are made into messages at once, by those who answer others too.
+const PIECE_BYTES: usize = 4 << 20;
 /// A client that takes no rows for so long lets others have its turn.
 const STALLED: Duration = Duration::from_secs(1);
 /// How long a client that asks how far a query is waits at most.
@@ -55,8 +60,10 @@ pub struct Query {
     expires: Mutex<Instant>,
     ended: AtomicBool,
     cancelled: watch::Sender<bool>,
-    /// Versions of tables, which stay as long as it does.
-    _held: Vec<Arc<Version>>,
+    /// Whether its rows tell of files that clients know by other names.
+    hides: bool,
+    /// Versions of tables, which stay as long as it does, and what it takes of what its session may keep.
+    _held: (Vec<Arc<Version>>, Held),
 }
 
 enum Source {
@@ -90,7 +97,7 @@ impl Query {
         text: &str,
         plans: Vec<LogicalPlan>,
         planned: Vec<Planned>,
-        held: Vec<Arc<Version>>,
+        held: (Vec<Arc<Version>>, Held),
         life: Duration,
     ) -> Self {
         let logical =
@@ -100,19 +107,27 @@ impl Query {
             wire_schema(&told, Some(&physical))
         });
         let source = Source::Plans(plans);
-        Self {
-            planned: Mutex::new(Some(planned)),
-            _held: held,
-            ..Self::with(text, schema, source, life)
-        }
+        Self { planned: Mutex::new(Some(planned)), ..Self::with(text, schema, source, held, life) }
     }
 
     /// One that has run.
-    pub fn done(text: &str, schema: &Schema, rows: Vec<RecordBatch>, life: Duration) -> Self {
-        Self::with(text, wire_schema(schema, None), Source::Done(rows), life)
+    pub fn done(
+        text: &str,
+        schema: &Schema,
+        rows: Vec<RecordBatch>,
+        kept: Held,
+        life: Duration,
+    ) -> Self {
+        Self::with(text, wire_schema(schema, None), Source::Done(rows), (vec![], kept), life)
     }
 
-    fn with(text: &str, schema: SchemaRef, source: Source, life: Duration) -> Self {
+    fn with(
+        text: &str,
+        schema: SchemaRef,
+        source: Source,
+        held: (Vec<Arc<Version>>, Held),
+        life: Duration,
+    ) -> Self {
         Self {
             id: uuid::Uuid::new_v4().to_string(),
             text: text.chars().take(LOGGED).collect(),
@@ -124,8 +139,14 @@ impl Query {
             expires: Mutex::new(Instant::now() + life),
             ended: AtomicBool::new(false),
             cancelled: watch::Sender::new(false),
-            _held: vec![],
+            hides: false,
+            _held: held,
         }
+    }
+
+    /// The same, whose rows tell of files that clients know by other names.
+    pub fn hiding(self) -> Self {
+        Self { hides: true, ..self }
     }
 
     /// What it is called.
@@ -254,7 +275,7 @@ impl Query {
         let mut record = Record::begin(Arc::clone(&self), Arc::clone(&client));
         let mut cancelled = self.cancelled.subscribe();
         let began = async {
-            let pass = client.shared().admission.enter(client.user_name()).await?;
+            let pass = client.shared().admission.enter(client.share()).await?;
             let planned = self.planned.lock().take();
             let planned = match planned {
                 Some(planned) => planned,
@@ -271,14 +292,15 @@ impl Query {
         *self.progress.lock() = planned.first().map(|(plan, _)| Progress::of(plan));
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
         let turn = Turn { pass: Some(pass), client: Arc::clone(&client) };
-        let producer = client.shared().start(produce(planned, sender, turn));
+        let (schema, access) = (Arc::clone(&self.schema), Arc::clone(&client.shared().access));
+        let told = Told { schema, hidden_by: self.hides.then_some(access) };
+        let producer = client.shared().start(produce(planned, told, sender, turn));
         let limits = &client.shared().limits;
         let making = Making {
             deadline: limits.time_max.map(|time| tokio::time::Instant::now() + time),
             cancelled,
             receiver,
             producer: Some(producer),
-            schema: Arc::clone(&self.schema),
             record,
         };
         Ok(stream::unfold(making, Making::next).fuse().boxed())
@@ -297,18 +319,42 @@ fn stopped() -> Error {
     Error::cancelled("the query was cancelled")
 }
 
+/// How rows are told to clients.
+struct Told {
+    schema: SchemaRef,
+    hidden_by: Option<Arc<Access>>,
+}
+
+impl Told {
+    fn of(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let batch = conformed(batch, &self.schema)?;
+        match &self.hidden_by {
+            None => Ok(batch),
+            Some(access) => hidden_rows(&batch, access),
+        }
+    }
+}
+
 async fn produce(
     planned: Vec<Planned>,
+    told: Told,
     sender: mpsc::Sender<RecordBatch>,
     mut turn: Turn,
 ) -> Result<()> {
     for (plan, context) in planned {
         let mut stream = execute_stream(plan, context)?;
         while let Some(batch) = stream.next().await {
-            let batch = batch?;
-            match turn.place(&sender).await? {
-                Some(place) => place.send(batch),
-                None => return Ok(()),
+            // here, as those who answer have no time for it
+            let batch = told.of(&batch?)?;
+            let bytes = bytes_of(&batch) as usize;
+            let pieces = bytes.div_ceil(PIECE_BYTES).clamp(1, batch.num_rows().max(1));
+            let rows = batch.num_rows().div_ceil(pieces).max(1);
+            for begin in (0..batch.num_rows().max(1)).step_by(rows) {
+                let piece = batch.slice(begin, rows.min(batch.num_rows() - begin));
+                match turn.place(&sender).await? {
+                    Some(place) => place.send(piece),
+                    None => return Ok(()),
+                }
             }
         }
     }
@@ -334,7 +380,7 @@ impl Turn {
         self.pass = None;
         let Ok(place) = sender.reserve().await else { return Ok(None) };
         let admission = &self.client.shared().admission;
-        self.pass = Some(admission.enter(self.client.user_name()).await?);
+        self.pass = Some(admission.enter(self.client.share()).await?);
         Ok(Some(place))
     }
 }
@@ -346,7 +392,6 @@ struct Making {
     receiver: mpsc::Receiver<RecordBatch>,
     /// Absent after the end.
     producer: Option<SpawnedTask<Result<()>>>,
-    schema: SchemaRef,
     record: Record,
 }
 
@@ -385,7 +430,7 @@ impl Making {
         if let Err(error) = self.record.count(&batch) {
             return Some(Err(error));
         }
-        Some(conformed(&batch, &self.schema))
+        Some(Ok(batch))
     }
 }
 
@@ -417,7 +462,7 @@ impl Record {
     fn count(&mut self, batch: &RecordBatch) -> Result<()> {
         let limits = &self.client.shared().limits;
         self.rows += batch.num_rows() as u64;
-        self.bytes += batch.get_array_memory_size() as u64;
+        self.bytes += bytes_of(batch);
         let passed = |what: &str, most: u64| {
             Err(Error::exhausted(format!(
                 "the answer has more than the {most} {what} that this server sends for one query; \
@@ -450,6 +495,15 @@ impl Drop for Record {
             self.query.text,
         );
     }
+}
+
+/// Bytes of the rows of a batch, which may be a piece of another.
+fn bytes_of(batch: &RecordBatch) -> u64 {
+    let bytes = batch.columns().iter().map(|column| {
+        let piece = column.to_data().get_slice_memory_size();
+        piece.unwrap_or_else(|_| column.get_array_memory_size()) as u64
+    });
+    bytes.sum()
 }
 
 /// The schema that clients are told: kinds of text and bytes that all of them know, and nothing said

@@ -1,12 +1,9 @@
 //! The server: it listens, serves each connection, and ends in order.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use almagest_engine::{Error, Result};
@@ -14,25 +11,31 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use futures::stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::transport::server::Connected;
 use tonic::transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig};
 
+use super::connections::{ConnectionLimits, Door, connections};
 use super::endpoint::Endpoint;
 use super::gate::{Entrance, Gate};
+use super::requests::Watched;
 use super::shared::Shared;
 
 /// Bytes of the largest message that a client may send: a batch that is ingested.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Calls that one connection may have open.
-const STREAMS_MAX: u32 = 256;
-/// Bytes that a client may send before they are read.
-const WINDOW_BYTES: u32 = 4 << 20;
+const STREAMS_MAX: u32 = 100;
+/// Calls that a client may begin and break off before they are looked at, and that may be broken off for
+/// what it did wrong; then its connection ends.
+const BROKEN_OFF_MAX: (usize, usize) = (20, 100);
+/// Bytes of what stands before a request: who asks, and what a proxy adds.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+/// Bytes that a client may send before they are read, of a call and of a connection.
+const WINDOW_BYTES: (u32, u32) = (4 << 20, 16 << 20);
 /// How often a silent connection is asked whether it is there, and how long it has for an answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
+/// Connections for each session that there may be: a client may have some for itself.
+const CONNECTIONS_PER_SESSION: usize = 2;
 /// How often unused sessions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -124,13 +127,24 @@ impl FlightServer {
             let app = health(Arc::clone(&self.shared), Arc::clone(&is_ready));
             tokio::spawn(async move { axum::serve(listener, app).await })
         });
+        let limits = &self.shared.limits;
+        let door = Arc::new(Door::new(ConnectionLimits {
+            count_max: limits.sessions_max.saturating_mul(CONNECTIONS_PER_SESSION),
+            of_address_max: limits.client_sessions_max.saturating_mul(CONNECTIONS_PER_SESSION),
+            first_request: limits.first_request,
+            idle_max: limits.idle_max,
+        }));
         let service = FlightServiceServer::new(Endpoint::new(Arc::clone(&self.gate)))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(usize::MAX);
+        let service = Watched::new(service, limits.idle_max);
         let mut builder = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(4 * WINDOW_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES.0)
+            .initial_connection_window_size(WINDOW_BYTES.1)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .http2_max_pending_accept_reset_streams(Some(BROKEN_OFF_MAX.0))
+            .http2_max_local_error_reset_streams(Some(BROKEN_OFF_MAX.1))
             .http2_keepalive_interval(Some(KEEPALIVE.0))
             .http2_keepalive_timeout(Some(KEEPALIVE.1));
         if let Some(tls) = self.tls {
@@ -141,7 +155,7 @@ impl FlightServer {
         }
         let mut ended = ends.subscribe();
         let serving = builder.add_service(service).serve_with_incoming_shutdown(
-            connections(self.listener, self.gate),
+            connections(self.listener, self.gate, door),
             async move {
                 let _ = ended.wait_for(|ended| *ended).await;
             },
@@ -217,95 +231,4 @@ fn health(shared: Arc<Shared>, is_ready: Arc<AtomicBool>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-}
-
-/// The connections that come, each with a number.
-fn connections(
-    listener: TcpListener,
-    gate: Arc<Gate>,
-) -> impl stream::Stream<Item = io::Result<Connection>> {
-    let last = Arc::new(AtomicU64::new(0));
-    stream::unfold((listener, gate, last), |(listener, gate, last)| async move {
-        let accepted = listener.accept().await.map(|(stream, address)| {
-            // small answers go out at once
-            let _ = stream.set_nodelay(true);
-            let id = last.fetch_add(1, Ordering::Relaxed);
-            Connection { stream, peer: Peer { id, address }, gate: Arc::clone(&gate) }
-        });
-        if accepted.is_err() {
-            // too many open files, perhaps: not as fast as possible
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Some((accepted, (listener, gate, last)))
-    })
-}
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// The number of the connection.
-    pub id: u64,
-    /// Where it comes from.
-    pub address: SocketAddr,
-}
-
-/// A connection, whose sessions end with it.
-pub struct Connection {
-    stream: TcpStream,
-    peer: Peer,
-    gate: Arc<Gate>,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.gate.disconnected(self.peer.id);
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

@@ -231,7 +231,7 @@ impl FlightSqlService for Service {
         let client = client_of(&request)?;
         let handle = command.prepared_statement_handle;
         let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
-        prepared.bind(bound_rows(&client, request).await?);
+        told(&client, prepared.bind(&client, bound_rows(&client, request).await?))?;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
     }
 
@@ -245,7 +245,7 @@ impl FlightSqlService for Service {
         let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
         let rows = bound_rows(&client, request).await?;
         if rows.iter().any(|batch| batch.num_columns() > 0) {
-            prepared.bind(rows);
+            told(&client, prepared.bind(&client, rows))?;
         }
         told(&client, prepared.update(&client).await)
     }

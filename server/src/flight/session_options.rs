@@ -3,6 +3,7 @@
 //! arrow-flight has no types for their messages, so they are written out here, after Flight.proto.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use almagest_engine::Result;
 use datafusion::common::config::ConfigOptions;
@@ -108,7 +109,10 @@ pub struct CloseSessionResult {
 pub const CLOSED: i32 = 1;
 
 /// Sets what can be set.
-pub async fn set(client: &Client, request: SetSessionOptionsRequest) -> SetSessionOptionsResult {
+pub async fn set(
+    client: &Arc<Client>,
+    request: SetSessionOptionsRequest,
+) -> SetSessionOptionsResult {
     let mut errors = HashMap::new();
     for (name, value) in request.session_options {
         let reason = match set_one(client, &name, value).await {
@@ -120,7 +124,11 @@ pub async fn set(client: &Client, request: SetSessionOptionsRequest) -> SetSessi
     SetSessionOptionsResult { errors }
 }
 
-async fn set_one(client: &Client, name: &str, value: SessionOptionValue) -> Result<(), ErrorValue> {
+async fn set_one(
+    client: &Arc<Client>,
+    name: &str,
+    value: SessionOptionValue,
+) -> Result<(), ErrorValue> {
     let setting = match name {
         name if name == CATALOG.0 => CATALOG.1,
         name if name == SCHEMA.0 => SCHEMA.1,

@@ -5,26 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use almagest_engine::exec::ComputeThreads;
-use almagest_engine::planning::{PlanningThreads, STACK_BYTES_RUNNING};
+use almagest_engine::planning::PlanningThreads;
 use almagest_engine::registry::Registry;
 use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, Session, SessionOptions};
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::prelude::SessionConfig;
-use thread_priority::{ThreadPriority, set_current_thread_priority};
-use tokio::runtime::Runtime;
 
 use super::access::{Access, GuardedStores};
 use super::data::{register_folder, run_init};
 use super::layered::Layered;
+use super::ledger::Ledgers;
 use super::metrics::Metrics;
 use super::named_files::named_files;
+use super::query_threads::{QueryThreads, planning_yields};
 use super::stored::StoredTables;
 use crate::cluster::{LocalCluster, Place, local_options};
 use crate::limits::{Admission, Limits};
 
-/// The priority of queries from 0 to 99, where 49 is everybody's: nice 10, where there is niceness.
-const QUERIES_PRIORITY: u8 = 22;
+/// Statements that are planned at once for each thread; and how many of them those of one user or address
+/// may be, one in so many.
+const PLANS_PER_THREAD: usize = 2;
+const PLANS_OF_ONE: usize = 2;
 
 /// What one client, and all together, may take.
 #[derive(Clone, Debug)]
@@ -49,6 +51,14 @@ pub struct FlightLimits {
     pub idle_max: Duration,
     /// Sessions at once.
     pub sessions_max: usize,
+    /// Sessions of one user, or of one address from which somebody comes without a name.
+    pub client_sessions_max: usize,
+    /// How long a connection may wait with its first request.
+    pub first_request: Duration,
+    /// Bytes of statements, views and values of parameters that a session keeps.
+    pub kept_session_max: usize,
+    /// The same of all sessions.
+    pub kept_max: usize,
 }
 
 impl FlightLimits {
@@ -74,6 +84,10 @@ impl Default for FlightLimits {
             query_life: Duration::from_secs(600),
             idle_max: Duration::from_secs(3600),
             sessions_max: 1000,
+            client_sessions_max: 100,
+            first_request: Duration::from_secs(30),
+            kept_session_max: 64 << 20,
+            kept_max: 512 << 20,
         }
     }
 }
@@ -103,6 +117,10 @@ pub struct Shared {
     pub(super) limits: FlightLimits,
     /// Who runs and who waits.
     pub(super) admission: Arc<Admission>,
+    /// The same for planning.
+    pub(super) planning: Arc<Admission>,
+    /// What sessions keep.
+    pub(super) ledgers: Ledgers,
     /// Counts.
     pub(super) metrics: Metrics,
     registry: Registry,
@@ -110,16 +128,7 @@ pub struct Shared {
     threads: usize,
     /// Held, as they end with it.
     _executors: Option<LocalCluster>,
-    /// Threads of queries, so that whoever computes never keeps others from being answered.
-    queries: Option<Runtime>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(queries) = self.queries.take() {
-            queries.shutdown_background();
-        }
-    }
+    queries: QueryThreads,
 }
 
 impl Shared {
@@ -144,7 +153,7 @@ impl Shared {
         let mut settings = SessionConfig::new()
             .with_target_partitions(threads)
             .with_extension(Arc::new(ComputeThreads::new(threads)))
-            .with_extension(Arc::new(PlanningThreads::default().started_by(yield_to_answers)));
+            .with_extension(Arc::new(PlanningThreads::default().started_by(planning_yields)));
         // kinds of text that all clients know, rather than made so at the end
         settings.options_mut().execution.parquet.schema_force_view_types = false;
         settings.options_mut().sql_parser.map_string_types_to_utf8view = false;
@@ -179,15 +188,14 @@ impl Shared {
             access.allow(files);
         }
         let admission = Arc::new(Admission::new(limits.queries));
-        let queries = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("queries")
-            .thread_stack_size(STACK_BYTES_RUNNING)
-            .on_thread_start(yield_to_answers)
-            .enable_all()
-            .build();
-        let queries =
-            queries.map_err(|cause| Error::exhausted(format!("cannot start threads: {cause}")))?;
+        let plans = threads.saturating_mul(PLANS_PER_THREAD);
+        let planning = Arc::new(Admission::new(Limits {
+            running_max: plans,
+            session_max: plans / PLANS_OF_ONE,
+            ..limits.queries
+        }));
+        let queries = QueryThreads::try_new(threads, limits.queries.running_max)?;
+        let ledgers = Ledgers::new(limits.kept_session_max, limits.kept_max);
         Ok(Arc::new(Self {
             access,
             stored: Arc::new(stored),
@@ -195,12 +203,14 @@ impl Shared {
             tables: Arc::new(named(tables.as_ref()).await?),
             limits,
             admission,
+            planning,
+            ledgers,
             metrics: Metrics::default(),
             registry,
             options: SessionOptions { own, ..options },
             threads,
             _executors: executors,
-            queries: Some(queries),
+            queries,
         }))
     }
 
@@ -217,13 +227,20 @@ impl Shared {
         self.metrics.text()
     }
 
-    /// Starts a task on the threads of queries, which ends with who waits for it.
+    /// Runs a query on threads of its own; it ends with who waits for it.
     pub fn start<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
     ) -> SpawnedTask<T> {
-        let _entered = self.queries.as_ref().map(Runtime::enter);
-        SpawnedTask::spawn(task)
+        self.queries.run(task)
+    }
+
+    /// Plans a statement on threads that answer nobody; it ends with who waits for it.
+    pub fn plan<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> SpawnedTask<T> {
+        self.queries.plan(task)
     }
 
     /// What is wrong with the tables in the folder to write in that could not be opened.
@@ -238,18 +255,6 @@ impl Shared {
     /// Threads that compute.
     pub fn threads(&self) -> usize {
         self.threads
-    }
-}
-
-/// Lets the threads that answer clients go first where the cores do not suffice for both: a query that
-/// computes keeps all of them busy, and what a client waits for is seldom much work.
-fn yield_to_answers() {
-    let priority = ThreadPriority::try_from(QUERIES_PRIORITY);
-    let set = priority.map_err(String::from).and_then(|priority| {
-        set_current_thread_priority(priority).map_err(|cause| cause.to_string())
-    });
-    if let Err(cause) = set {
-        log::warn!("queries run at the priority of answers: {cause}");
     }
 }
 
