@@ -102,17 +102,17 @@ impl Admission {
         let waits = queries.waiting.len();
         let own = queries.waiting.iter().filter(|(_, waiting)| waiting == session).count();
         let own_max = (self.limits.waiting_max / WAITING_OF_ONE).max(1);
-        if own >= own_max && !queries.may_run(session, &self.limits) {
-            return Err(Error::exhausted(format!(
-                "{own} queries of this session, user or address wait already, and more of one are not \
-                 taken; try again later"
-            )));
-        }
         if waits >= self.limits.waiting_max && !queries.may_run(session, &self.limits) {
             let running: usize = queries.running.values().sum();
             return Err(Error::exhausted(format!(
                 "{running} queries run and {waits} wait, and more are not taken; try again later, or \
                  let --max-queries and --max-queued be larger"
+            )));
+        }
+        if own >= own_max && !queries.may_run(session, &self.limits) {
+            return Err(Error::exhausted(format!(
+                "{own} queries of this session, user or address wait already, and more of one are not \
+                 taken; try again later"
             )));
         }
         queries.last += 1;

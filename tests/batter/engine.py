@@ -29,9 +29,11 @@ class Died(Exception):
 class Engine:
     """`prepare` holds statements that are run at each start."""
 
-    def __init__(self, binary, mode, root, arguments=(), prepare=(), seconds_max=120):
+    def __init__(self, binary, mode, root, arguments=(), prepare=(), seconds_max=120,
+                 serve_arguments=()):
         self.binary, self.mode, self.root = binary, mode, pathlib.Path(root)
         self.arguments, self.prepare, self.seconds_max = list(arguments), list(prepare), seconds_max
+        self.serve_arguments = list(serve_arguments)
         self.settings = []
         self.server = self.child = None
         self.starts = 0
@@ -62,7 +64,7 @@ class Engine:
             port_file = self.root / "port"
             port_file.unlink(missing_ok=True)
             command = [self.binary, "serve", "--data", str(self.root / "data"), "--anonymous", "--flight", "127.0.0.1:0",
-                       "--port-file", str(port_file), "--quiet"]
+                       "--port-file", str(port_file), "--quiet", *self.serve_arguments]
             with open(self.root / "server.log", "ab") as log:
                 self.server = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                                env=self.environment())

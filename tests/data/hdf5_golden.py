@@ -103,6 +103,10 @@ with h5py.File(os.path.join(here, "latest.h5"), "w", libver="latest") as f:
     n = f.create_dataset("pages", (400_000,), "i4", chunks=(1,), maxshape=(None,), fillvalue=-1)
     n[7:9], n[200_000:200_003], n[399_999] = 5, 6, 7
 
+# A file in which any change can be seen: checksums of all its chunks and descriptions.
+with h5py.File(os.path.join(here, "checked.h5"), "w", libver="latest") as f:
+    f.create_dataset("image", data=image, chunks=(16, 16), compression="gzip", fletcher32=True)
+
 # Dimension scales as h5py makes them, and as netCDF-4 does.
 with h5py.File(os.path.join(here, "scales.h5"), "w") as f:
     f["flux"] = np.arange(12.0).reshape(3, 4)

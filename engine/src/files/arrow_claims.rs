@@ -5,7 +5,6 @@
 //! afterwards. The file format is looked at from its footer, the stream format from message to message; bodies are
 //! passed over but for the eight bytes before each compressed buffer that say how long it will be.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::ipc::{
@@ -29,6 +28,13 @@ const WINDOW_BYTES: u64 = 64 << 10;
 const REMOTE_WINDOW_BYTES: u64 = 4 << 20;
 /// A compressed byte never stands for more: Zstandard's blocks of 128 KiB take four at least.
 const RATIO_MAX: u64 = 64 << 10;
+
+/// Where a batch is: its description, and behind it its values.
+struct Place {
+    begin: u64,
+    body: u64,
+    end: u64,
+}
 
 /// A file that is looked into.
 pub struct Looked<'a> {
@@ -139,7 +145,7 @@ impl<'a> Looked<'a> {
     }
 
     /// The places of dictionaries and batches, all of which lie in the file.
-    async fn blocks(&mut self) -> Result<(Vec<Range<u64>>, Vec<Range<u64>>)> {
+    async fn blocks(&mut self) -> Result<(Vec<Place>, Vec<Place>)> {
         let size = self.file.size;
         let tail = self.at(size - TAIL_BYTES, 4).await?;
         let length = i32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
@@ -156,7 +162,7 @@ impl<'a> Looked<'a> {
             let (meta, body) = (u64::try_from(meta).ok()?, u64::try_from(body).ok()?);
             let begin = u64::try_from(block.offset()).ok()?;
             let end = begin.checked_add(meta)?.checked_add(body).filter(|end| *end <= size)?;
-            (meta > 0).then_some(begin..end)
+            (meta > 0).then_some(Place { begin, body: begin + meta, end })
         };
         let places = |blocks: Vec<&Block>| {
             let places = blocks.into_iter().map(|block| {
@@ -177,15 +183,19 @@ impl<'a> Looked<'a> {
 
     async fn check_file(&mut self, range: Option<&FileRange>, bytes_max: u64) -> Result<()> {
         let (dictionaries, batches) = self.blocks().await?;
-        let is_read = |block: &Range<u64>| {
-            range.is_none_or(|range| (range.start as u64..range.end as u64).contains(&block.start))
+        let is_read = |block: &Place| {
+            range.is_none_or(|range| (range.start as u64..range.end as u64).contains(&block.begin))
         };
         let batches = batches.into_iter().filter(is_read);
         for block in dictionaries.into_iter().chain(batches) {
-            let Some((description, body)) = self.message(block.start).await? else {
+            let found = self.message(block.begin).await?;
+            // readers look for the body where the footer says, and for the description where it is
+            let Some((description, body)) = found.filter(|(_, body)| *body == block.body) else {
                 return Err(Error::data_invalid(format!(
-                    "no batch stands at byte {}",
-                    block.start
+                    "the file says that a batch is described in the {} bytes from byte {} on, and another length \
+                     stands there",
+                    block.body - block.begin,
+                    block.begin
                 )));
             };
             self.check_body(&description, body, block.end, bytes_max).await?;
