@@ -6,7 +6,8 @@
 //! is summed (`checked.h5`), what is read without an error is right.
 //!
 //! Short here; `ALMAGEST_MUTATIONS=20000 ALMAGEST_SEED=7 cargo test -p almagest-tests mutated` is the long run, which
-//! also looks at memory and at those ten seconds, and so wants the process for itself.
+//! also looks at memory and at those ten seconds, and so wants the process for itself. `ALMAGEST_MUTATION=123` with the
+//! same seed makes one of its files again, and keeps it in the folder for temporary files.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -245,14 +246,19 @@ async fn mutated_files_give_values_or_an_error_that_names_them() {
     let (count, seed) = (asked("ALMAGEST_MUTATIONS", MUTATIONS), asked("ALMAGEST_SEED", 1));
     let right = answers(&Path::new("data").join(CHECKED)).await;
     let mut faults = vec![];
-    for number in 0..count {
+    // one of a run again, whose file is kept
+    let only = std::env::var("ALMAGEST_MUTATION").ok().and_then(|only| only.parse().ok());
+    for number in only.map_or(0..count, |only: u64| only..only + 1) {
         let good = &files[number as usize % files.len()];
         let mut dice = Dice(seed.wrapping_mul(1_000_003).wrapping_add(number));
         let damaged = mutated(&std::fs::read(good).unwrap(), &mut dice);
         let path = folder.path().join(format!("damaged-{}", good.file_name().unwrap().display()));
-        std::fs::write(&path, damaged).unwrap();
+        std::fs::write(&path, &damaged).unwrap();
+        if only.is_some() {
+            std::fs::write(std::env::temp_dir().join(path.file_name().unwrap()), &damaged).unwrap();
+        }
         let right = good.ends_with(CHECKED).then_some(right.as_str());
-        if let Some(fault) = fault(&path, right, count > MUTATIONS).await {
+        if let Some(fault) = fault(&path, right, count > MUTATIONS || only.is_some()).await {
             faults.push(format!("{} {number} of seed {seed}: {fault}", good.display()));
         }
     }
