@@ -3,7 +3,8 @@
 //! In: the store of local files. Out: the same, which opens and lists regular files and nothing else.
 //! Whoever opens a pipe waits until somebody writes into it, on a thread that nobody gets back; and a
 //! device has no end. So they are refused by name where one is named, and passed over in folders and
-//! globs, as what is no file. Not here: what a server lets its clients read.
+//! globs, as what is no file. Ranges of bytes beyond a file's end are refused before memory is taken for them.
+//! Not here: what a server lets its clients read.
 
 use std::fmt;
 use std::ops::Range;
@@ -63,6 +64,25 @@ fn check(path: &Path) -> StoreResult<()> {
         .map_err(|error| object_store::Error::NotSupported { source: error.into() })
 }
 
+/// Refuses ranges that do not lie in the file. The inner store takes memory for what is asked before it looks
+/// how much there is (object_store 0.13, `read_range`), and damaged files ask for terabytes.
+fn check_ranges(path: &Path, ranges: &[Range<u64>]) -> StoreResult<()> {
+    // that it is not there is told by whoever opens it
+    let Ok(found) = std::fs::metadata(format!("/{path}")) else { return Ok(()) };
+    match ranges.iter().find(|range| range.start > range.end || range.end > found.len()) {
+        None => Ok(()),
+        Some(range) => {
+            let error = Error::data_invalid(format!(
+                "bytes {} to {} are asked for of a file that has {}; it is damaged or was cut short",
+                range.start,
+                range.end,
+                found.len()
+            ));
+            Err(object_store::Error::Generic { store: "local files", source: error.into() })
+        }
+    }
+}
+
 #[async_trait]
 impl ObjectStore for RegularFiles {
     async fn put_opts(
@@ -91,6 +111,7 @@ impl ObjectStore for RegularFiles {
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
         check(location)?;
+        check_ranges(location, ranges)?;
         self.inner.get_ranges(location, ranges).await
     }
 
@@ -140,6 +161,22 @@ mod tests {
     use futures::TryStreamExt;
     use object_store::ObjectStoreExt;
     use object_store::local::LocalFileSystem;
+
+    #[tokio::test]
+    async fn ranges_beyond_the_end_take_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("file");
+        std::fs::write(&path, "abc").unwrap();
+        let store = RegularFiles::new(Arc::new(LocalFileSystem::new()));
+        let at = Path::from_absolute_path(&path).unwrap();
+        let found = store.get_ranges(&at, &[0..2, 3..3]).await.unwrap();
+        assert_eq!((&found[0][..], found[1].len()), (&b"ab"[..], 0));
+        #[allow(clippy::reversed_empty_ranges)]
+        for range in [0..1 << 50, 2..4, 3..1] {
+            let error = store.get_ranges(&at, &[0..1, range]).await.unwrap_err();
+            assert!(error.to_string().contains("a file that has 3"), "{error}");
+        }
+    }
 
     #[tokio::test]
     async fn pipes_and_devices_are_neither_opened_nor_listed() {

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::{
     Block, Footer, Message, MessageHeader, RecordBatch, root_as_footer, root_as_message,
 };
@@ -133,19 +135,27 @@ impl<'a> Looked<'a> {
         }
     }
 
-    /// Checks the footer alone, or the first message of a stream.
+    /// The columns that the footer names, once the places in it are checked; absent for a stream. DataFusion
+    /// takes a file for a stream whose footer it does not understand, and its first letters for a length.
     ///
     /// # Errors
     /// `DataInvalid`.
-    pub async fn check_ends(&mut self) -> Result<()> {
-        match self.is_file().await? {
-            true => self.blocks().await.map(drop),
-            false => Ok(()),
+    ///
+    /// # Panics
+    /// For types that there are not: see [`super::careful`].
+    pub async fn schema(&mut self) -> Result<Option<SchemaRef>> {
+        if !self.is_file().await? {
+            return Ok(None);
         }
+        self.blocks().await?;
+        let bytes = self.footer().await?;
+        let footer: Footer = root_as_footer(&bytes).map_err(unreadable)?;
+        let schema = footer.schema();
+        let schema = schema.ok_or_else(|| Error::data_invalid("the file names no columns"))?;
+        Ok(Some(Arc::new(fb_to_schema(schema))))
     }
 
-    /// The places of dictionaries and batches, all of which lie in the file.
-    async fn blocks(&mut self) -> Result<(Vec<Place>, Vec<Place>)> {
+    async fn footer(&mut self) -> Result<Bytes> {
         let size = self.file.size;
         let tail = self.at(size - TAIL_BYTES, 4).await?;
         let length = i32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
@@ -155,7 +165,13 @@ impl<'a> Looked<'a> {
         let (start, length) = footer.ok_or_else(|| {
             Error::data_invalid(format!("the file says that its footer has {length} bytes"))
         })?;
-        let bytes = self.at(start, length).await?;
+        self.at(start, length).await
+    }
+
+    /// The places of dictionaries and batches, all of which lie in the file.
+    async fn blocks(&mut self) -> Result<(Vec<Place>, Vec<Place>)> {
+        let size = self.file.size;
+        let bytes = self.footer().await?;
         let footer: Footer = root_as_footer(&bytes).map_err(unreadable)?;
         let place = |block: &Block| {
             let [meta, body] = [i64::from(block.metaDataLength()), block.bodyLength()];

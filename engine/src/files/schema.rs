@@ -91,8 +91,10 @@ pub(super) async fn read_schema(
         Arc::new(move |cause| in_a_file(cause).with("file", &name).into())
     };
     let schema = awaited_carefully(&named, async {
-        if format.is::<ArrowFormat>() {
-            Looked::new(store, file, is_local).check_ends().await?;
+        if format.is::<ArrowFormat>()
+            && let Some(schema) = Looked::new(store, file, is_local).schema().await?
+        {
+            return Ok(schema);
         }
         if format.is::<ParquetFormat>() {
             parquet_footer::check(store, file).await?;
