@@ -6,6 +6,7 @@ mod array_scan;
 mod block_aggregate;
 mod bounded_depth;
 mod compute_threads;
+mod constant_conditions;
 mod descriptors;
 mod downsample;
 mod file_names;
@@ -32,6 +33,7 @@ pub use array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_
 pub use block_aggregate::BlockAggregate;
 pub use bounded_depth::BoundedDepth;
 pub use compute_threads::ComputeThreads;
+pub use constant_conditions::ConstantConditions;
 pub use downsample::downsample;
 pub use file_names::FileNames;
 pub(crate) use float_keys::keep_all_groups_of_floats;

@@ -34,8 +34,8 @@ use crate::catalog::ArrayTable;
 use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
 use crate::exec::{
-    BoundedDepth, ComputeThreads, HeadroomPool, LocalPlanner, PackedSpills, SpillQuota,
-    YieldingJoins, physical_rules,
+    BoundedDepth, ComputeThreads, ConstantConditions, HeadroomPool, LocalPlanner, PackedSpills,
+    SpillQuota, YieldingJoins, physical_rules,
 };
 use crate::planning::watched::watched;
 use crate::planning::{self, PlanningThreads};
@@ -156,6 +156,7 @@ impl Session {
         builder = builder
             .with_query_planner(planner)
             .with_physical_optimizer_rules(physical_rules())
+            .with_physical_optimizer_rule(Arc::new(ConstantConditions))
             .with_physical_optimizer_rule(Arc::new(YieldingJoins))
             .with_physical_optimizer_rule(Arc::new(files::ArrowPieces))
             .with_physical_optimizer_rule(Arc::new(BoundedDepth));

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 
 use super::given;
 use crate::Error;
+use crate::exec::constant_conditions::with_a_column;
 
 /// Two sorts of a join keep for merging one of so many parts of what a sort alone would.
 const RESERVATION_PARTS: usize = 2;
@@ -53,7 +54,7 @@ pub fn joined(
         sort_by(in_pieces(build, rows), on_left)?,
         sort_by(in_pieces(probe, rows), on_right)?,
         join.on().to_vec(),
-        join.filter().map(nullable),
+        join.filter().map(|condition| nullable(&with_a_column(condition, &join.left().schema()))),
         *join.join_type(),
         vec![SortOptions::default(); join.on().len()],
         join.null_equality(),
