@@ -8,6 +8,7 @@ mod axis_order;
 mod block_windows;
 mod canonical;
 mod carry;
+mod computed_keys;
 mod dense_reduction;
 mod filters_above_totals;
 mod forget_dependencies;
@@ -65,8 +66,9 @@ pub fn functions() -> Vec<ScalarUDF> {
 
 /// The analyzer rules: DataFusion's own, and those that must see the types before they are made alike.
 pub fn first_analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let ours: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(real_literals::RealLiterals);
-    std::iter::once(ours).chain(Analyzer::new().rules).collect()
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 2] =
+        [Arc::new(computed_keys::ComputedKeys), Arc::new(real_literals::RealLiterals)];
+    ours.into_iter().chain(Analyzer::new().rules).collect()
 }
 
 /// The analyzer rules to run after those.
