@@ -7,10 +7,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use almagest_engine::{Error, Result as OurResult};
-use arrow::datatypes::{Schema, SchemaRef};
+use almagest_engine::Result as OurResult;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
@@ -31,7 +30,7 @@ use arrow_flight::sql::{
 use arrow_flight::{
     Action, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
 };
-use futures::stream::{self, BoxStream};
+use futures::stream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
@@ -40,6 +39,7 @@ use super::client::Client;
 use super::metadata;
 use super::prepared::Prepared;
 use super::query::{Query, Rows};
+use super::received::received;
 use super::status::status_of;
 use super::stored::Mode;
 use super::tickets::{handle_of, info_about, info_of, query_of, schema_message};
@@ -104,31 +104,6 @@ fn check_transaction(transaction: Option<&bytes::Bytes>) -> Result<(), Status> {
         Some(id) if !id.is_empty() => Err(no_transactions()),
         _ => Ok(()),
     }
-}
-
-/// The batches that a client sends, and their schema.
-async fn received(
-    request: Request<PeekableFlightDataStream>,
-) -> Result<(SchemaRef, BoxStream<'static, OurResult<RecordBatch>>), Status> {
-    let messages = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
-    // a command without rows comes in a message that has nothing else
-    let messages = messages.try_filter(|message| {
-        std::future::ready(!message.data_header.is_empty() || !message.data_body.is_empty())
-    });
-    let mut batches = FlightRecordBatchStream::new_from_flight_data(messages);
-    let wrong = |cause: FlightError| match cause {
-        FlightError::Tonic(status) => Error::cancelled(format!("the client ended: {status}")),
-        cause => Error::plan(format!("the rows that were sent cannot be read: {cause}")),
-    };
-    let first = batches.next().await.transpose();
-    let first = first.map_err(|cause| Status::invalid_argument(wrong(cause).to_string()))?;
-    let schema = match (batches.schema(), &first) {
-        (Some(schema), _) => Arc::clone(schema),
-        (None, Some(first)) => first.schema(),
-        (None, None) => Arc::new(Schema::empty()),
-    };
-    let first = stream::iter(first.map(Ok));
-    Ok((schema, first.chain(batches.map_err(wrong)).boxed()))
 }
 
 #[tonic::async_trait]
@@ -294,7 +269,10 @@ impl FlightSqlService for Service {
                 "tables are made in the schema datafusion.public",
             ));
         }
-        let (schema, rows) = received(request).await?;
+        // before a byte of the rows is looked at
+        told(&client, client.policy().check_writes())?;
+        told(&client, client.check_free(&command.table, mode))?;
+        let (schema, rows) = told(&client, received(request.into_inner(), None).await)?;
         let count = client.ingest(&command.table, mode, schema, rows).await;
         told(&client, count).map(|count| count as i64)
     }
@@ -555,11 +533,11 @@ impl FlightSqlService for Service {
 
 /// The rows of parameters that a client sends, which are held: so many at most.
 async fn bound_rows(
-    client: &Client,
+    client: &Arc<Client>,
     request: Request<PeekableFlightDataStream>,
 ) -> Result<Vec<RecordBatch>, Status> {
     const BYTES_MAX: usize = 64 << 20;
-    let (_, mut rows) = received(request).await?;
+    let (_, mut rows) = told(client, received(request.into_inner(), None).await)?;
     let (mut all, mut bytes) = (vec![], 0);
     while let Some(batch) = rows.next().await {
         let batch = told(client, batch)?;
