@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use almagest::flight::Served;
+use almagest::flight::{FlightLimits, Served};
 use arrow::array::{
     ArrayRef, DictionaryArray, Int8Array, Int64Array, NullArray, RecordBatch, StringArray,
 };
@@ -12,16 +12,19 @@ use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+    ActionCreatePreparedStatementResult, Any, CommandPreparedStatementQuery,
     CommandStatementIngest, ProstMessageExt, TableDefinitionOptions, TableExistsOption,
     TableNotExistOption,
 };
-use arrow_flight::{FlightData, FlightDescriptor};
-use futures::{TryStreamExt, stream};
+use arrow_flight::{Action, FlightData, FlightDescriptor};
+use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
+use prost::bytes::Bytes;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::flight::{channel, client, started, text, writable};
+use crate::flight::{channel, client, open_to_all, start, started, text, writable};
 use crate::hostile_clients::answers_are_right;
 
 /// Rows as the messages of a DoPut, without its command.
@@ -170,5 +173,83 @@ async fn messages_that_contradict_themselves_are_errors_and_lose_no_connection()
         }
     }
     assert!(refused > 50, "{refused}");
+    answers_are_right(&mut honest).await;
+}
+
+/// Prepares a statement. What it is called.
+async fn prepared(channel: &Channel, query: &str) -> Result<Bytes, tonic::Status> {
+    let request =
+        ActionCreatePreparedStatementRequest { query: query.into(), transaction_id: None };
+    let body = request.as_any().encode_to_vec().into();
+    let action = Action { r#type: "CreatePreparedStatement".into(), body };
+    let mut client = FlightServiceClient::new(channel.clone());
+    let mut answer = client.do_action(action).await?.into_inner();
+    let answer = answer.message().await?.unwrap();
+    let answer = Any::decode(answer.body).unwrap();
+    let answer: ActionCreatePreparedStatementResult = answer.unpack().unwrap().unwrap();
+    Ok(answer.prepared_statement_handle)
+}
+
+fn bound_to(handle: Bytes) -> FlightDescriptor {
+    let command = CommandPreparedStatementQuery { prepared_statement_handle: handle };
+    FlightDescriptor::new_cmd(command.as_any().encode_to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_parameters_are_held_once_and_while_they_arrive() {
+    let limits =
+        FlightLimits { kept_session_max: 5 << 20, kept_max: 64 << 20, ..FlightLimits::default() };
+    let server = start(Served::default(), limits, open_to_all()).await;
+    let mut honest = client(&server).await;
+    let hostile = channel(&server).await;
+    // columns of one message share its bytes
+    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1 << 20)]));
+    let columns = ["$1", "$2", "$3"].map(|name| (name, Arc::clone(&long)));
+    let three = messages(RecordBatch::try_from_iter(columns).unwrap(), None).await;
+    let statement =
+        prepared(&hostile, "SELECT length($1) + length($2) + length($3)").await.unwrap();
+    // and they replace those before them
+    for _ in 0..3 {
+        assert_eq!(
+            put(&hostile, bound_to(statement.clone()), three.clone()).await.map(|e| e.to_string()),
+            None
+        );
+    }
+    // a statement of a megabyte is not made a thousand times and weighed then
+    let text = format!("SELECT '{}' || $1", "x".repeat(1_000_000));
+    let hostile = channel(&server).await;
+    let statement = prepared(&hostile, &text).await.unwrap();
+    let many = messages(numbers(2, 1000), None).await;
+    assert!(put(&hostile, bound_to(statement.clone()), many).await.is_none());
+    let mut client = FlightServiceClient::new(hostile.clone());
+    let error = client.get_flight_info(bound_to(statement)).await.unwrap_err();
+    assert!(error.message().contains("this session keeps"), "{error}");
+    // what has come counts, though there is more to come
+    let hostile = channel(&server).await;
+    let statement = prepared(&hostile, "SELECT length($1)").await.unwrap();
+    let value: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(2 << 20)]));
+    let mut rests = messages(RecordBatch::try_from_iter([("$1", value)]).unwrap(), None).await;
+    rests.push(rests[1].clone());
+    rests[0].flight_descriptor = Some(bound_to(statement));
+    let mut client = FlightServiceClient::new(hostile.clone());
+    let rests = stream::iter(rests).chain(stream::pending());
+    let mut resting = tokio::spawn(async move { client.do_put(rests).await.map(drop) });
+    let more = format!("SELECT '{}'", "x".repeat(1_000_000));
+    let error = loop {
+        let statement = match prepared(&hostile, &more).await {
+            Err(error) => break error,
+            Ok(statement) => statement,
+        };
+        // they may have come just now
+        if resting.is_finished() {
+            break (&mut resting).await.unwrap().unwrap_err();
+        }
+        let request = ActionClosePreparedStatementRequest { prepared_statement_handle: statement };
+        let body = request.as_any().encode_to_vec().into();
+        let action = Action { r#type: "ClosePreparedStatement".into(), body };
+        FlightServiceClient::new(hostile.clone()).do_action(action).await.unwrap();
+    };
+    assert!(error.message().contains("this session keeps"), "{error}");
+    resting.abort();
     answers_are_right(&mut honest).await;
 }

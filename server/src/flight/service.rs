@@ -37,7 +37,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::client::Client;
 use super::metadata;
-use super::prepared::Prepared;
+use super::prepared::{Bound, Prepared};
 use super::query::{Query, Rows};
 use super::received::received;
 use super::status::status_of;
@@ -206,7 +206,7 @@ impl FlightSqlService for Service {
         let client = client_of(&request)?;
         let handle = command.prepared_statement_handle;
         let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
-        told(&client, prepared.bind(&client, bound_rows(&client, request).await?))?;
+        prepared.bind(bound_rows(&client, &prepared, request).await?);
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
     }
 
@@ -218,9 +218,9 @@ impl FlightSqlService for Service {
         let client = client_of(&request)?;
         let handle = command.prepared_statement_handle;
         let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
-        let rows = bound_rows(&client, request).await?;
-        if rows.iter().any(|batch| batch.num_columns() > 0) {
-            told(&client, prepared.bind(&client, rows))?;
+        let rows = bound_rows(&client, &prepared, request).await?;
+        if rows.has_columns() {
+            prepared.bind(rows);
         }
         told(&client, prepared.update(&client).await)
     }
@@ -531,26 +531,24 @@ impl FlightSqlService for Service {
     async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}
 }
 
-/// The rows of parameters that a client sends, which are held: so many at most.
+/// The rows of parameters that a client sends, which are held. What they replace is let go first.
 async fn bound_rows(
     client: &Arc<Client>,
+    prepared: &Prepared,
     request: Request<PeekableFlightDataStream>,
-) -> Result<Vec<RecordBatch>, Status> {
-    const BYTES_MAX: usize = 64 << 20;
-    let (_, mut rows) = told(client, received(request.into_inner(), None).await)?;
-    let (mut all, mut bytes) = (vec![], 0);
+) -> Result<Bound, Status> {
+    let messages = request.into_inner();
+    let (_, mut rows) = told(client, received(messages, Some(Arc::clone(client))).await)?;
+    let mut bound = Bound::default();
     while let Some(batch) = rows.next().await {
         let batch = told(client, batch)?;
-        bytes += batch.get_array_memory_size();
-        if bytes > BYTES_MAX {
-            return Err(Status::resource_exhausted(format!(
-                "more than {} MiB of parameters; ingest rows into a table instead",
-                BYTES_MAX >> 20
-            )));
+        // rows without columns come where there are no values, and replace none
+        if batch.num_columns() > 0 && !bound.has_columns() {
+            prepared.unbind();
         }
-        all.push(batch);
+        told(client, bound.push(client, batch))?;
     }
-    Ok(all)
+    Ok(bound)
 }
 
 /// The rows that a statement wrote. One that reads is run to its end.
