@@ -27,6 +27,7 @@ mod prepared;
 mod query;
 mod query_pool;
 mod query_threads;
+mod received;
 mod requests;
 mod server;
 mod service;

@@ -25,7 +25,7 @@ const ANSWERS: usize = 20;
 /// How HTTP/2 begins: its preface, and settings without any.
 const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-async fn answers_are_right(honest: &mut FlightSqlServiceClient<Channel>) {
+pub async fn answers_are_right(honest: &mut FlightSqlServiceClient<Channel>) {
     for value in 0..ANSWERS {
         let sql = format!("SELECT sum(value) + {value} FROM generate_series(1, 1000)");
         assert_eq!(text(honest, &sql).await, (500_500 + value).to_string());

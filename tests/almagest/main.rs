@@ -18,6 +18,7 @@ mod hdf5_reads;
 mod hdf5_real;
 mod hdf5_remote;
 mod hostile_clients;
+mod hostile_rows;
 mod lazy_arrays;
 mod mutated_files;
 mod object_stores;

@@ -4,11 +4,11 @@
 //! the statement is to run. A query over several rows gives the rows of each, one after the other. An
 //! `INSERT … VALUES` over several rows is one insertion: the bound rows become a table that it reads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use almagest_engine::{Error, Result};
-use arrow::array::Array;
+use arrow::array::{Array, ArrayData};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::metadata::ScalarAndMetadata;
@@ -29,8 +29,67 @@ use super::query::{Query, wire_schema};
 
 /// Rows of parameters of one statement at most; each is a plan of its own.
 const ROWS_MAX: usize = 1000;
+/// Bytes of the values that are bound to one statement.
+const BYTES_MAX: usize = 64 << 20;
+/// Bytes of a column of a batch, beside its values.
+const COLUMN_BYTES: usize = 256;
 /// The table of the bound rows.
 const BOUND: &str = "bound";
+
+/// Rows of values, and what they take of what their session may keep: for as long as anybody has them.
+#[derive(Debug, Default)]
+pub struct Bound {
+    rows: Vec<RecordBatch>,
+    kept: Vec<Held>,
+    bytes: usize,
+    /// Where the memory is that is counted.
+    seen: HashSet<usize>,
+}
+
+impl Bound {
+    /// Takes a batch, which is counted before the next one is waited for: a client may take its time.
+    ///
+    /// # Errors
+    /// `Exhausted` if the session keeps too much, or these are too many.
+    pub fn push(&mut self, client: &Client, batch: RecordBatch) -> Result<()> {
+        let mut bytes = COLUMN_BYTES;
+        for column in batch.columns() {
+            bytes += self.bytes_of(&column.to_data());
+        }
+        self.bytes += bytes;
+        if self.bytes > BYTES_MAX {
+            return Err(Error::exhausted(format!(
+                "more than {} MiB of parameters; ingest rows into a table instead",
+                BYTES_MAX >> 20
+            )));
+        }
+        self.kept.push(client.keeps(bytes)?);
+        self.rows.push(batch);
+        Ok(())
+    }
+
+    /// The memory that a column keeps beside what is counted already. Columns of one message share its
+    /// memory and batches their dictionaries; and what of it they use does not matter, as all is kept.
+    fn bytes_of(&mut self, data: &ArrayData) -> usize {
+        let nulls = data.nulls().map(|nulls| nulls.buffer());
+        let mut bytes = COLUMN_BYTES;
+        for buffer in data.buffers().iter().chain(nulls) {
+            if self.seen.insert(buffer.data_ptr().as_ptr() as usize) {
+                bytes += buffer.capacity();
+            }
+        }
+        data.child_data().iter().fold(bytes, |bytes, child| bytes + self.bytes_of(child))
+    }
+
+    /// Whether any values are among them.
+    pub fn has_columns(&self) -> bool {
+        self.rows.iter().any(|batch| batch.num_columns() > 0)
+    }
+
+    fn count(&self) -> usize {
+        self.rows.iter().map(RecordBatch::num_rows).sum()
+    }
+}
 
 /// A statement that was planned without the values of its parameters.
 #[derive(Debug)]
@@ -39,7 +98,7 @@ pub struct Prepared {
     plan: LogicalPlan,
     effect: Effect,
     parameters: SchemaRef,
-    bound: Mutex<(Vec<RecordBatch>, Held)>,
+    bound: Mutex<Arc<Bound>>,
     _kept: Held,
 }
 
@@ -73,16 +132,13 @@ impl Prepared {
     }
 
     /// Takes the rows for the next run.
-    ///
-    /// # Errors
-    /// `Exhausted` if the session keeps too much.
-    pub fn bind(&self, client: &Client, rows: Vec<RecordBatch>) -> Result<()> {
-        let bytes = rows.iter().map(RecordBatch::get_array_memory_size).sum();
-        // what they replace is let go first
-        *self.bound.lock() = Default::default();
-        let kept = client.keeps(bytes)?;
-        *self.bound.lock() = (rows, kept);
-        Ok(())
+    pub fn bind(&self, rows: Bound) {
+        *self.bound.lock() = Arc::new(rows);
+    }
+
+    /// Lets go of what is bound.
+    pub fn unbind(&self) {
+        *self.bound.lock() = Arc::default();
     }
 
     /// Runs, or plans what will run when it is fetched, with the values that are bound.
@@ -90,8 +146,8 @@ impl Prepared {
     /// # Errors
     /// Those of the statement; `Plan` if values are missing.
     pub async fn begin(self: &Arc<Self>, client: &Arc<Client>) -> Result<Arc<Query>> {
-        let rows = self.bound.lock().0.clone();
-        self.run(client, rows).await
+        let bound = Arc::clone(&self.bound.lock());
+        self.run(client, bound).await
     }
 
     /// Runs once for all rows that are bound. Gives the number of rows that were written.
@@ -99,24 +155,40 @@ impl Prepared {
     /// # Errors
     /// Those of the statement.
     pub async fn update(self: &Arc<Self>, client: &Arc<Client>) -> Result<i64> {
-        let (rows, kept) = std::mem::take(&mut *self.bound.lock());
-        let query = self.run(client, rows).await?;
-        drop(kept);
+        let bound = std::mem::take(&mut *self.bound.lock());
+        let query = self.run(client, bound).await?;
         Ok(query.rows_written().unwrap_or(0))
     }
 
-    async fn run(
-        self: &Arc<Self>,
-        client: &Arc<Client>,
-        rows: Vec<RecordBatch>,
-    ) -> Result<Arc<Query>> {
-        let (this, again) = (Arc::clone(self), Arc::clone(client));
+    async fn run(self: &Arc<Self>, client: &Arc<Client>, bound: Arc<Bound>) -> Result<Arc<Query>> {
+        let (this, again, rows) = (Arc::clone(self), Arc::clone(client), Arc::clone(&bound));
         let work = async move {
-            let plans = this.plans(&rows)?;
-            again.ready(&this.text, plans, this.effect).await
+            // held before there are so many plans, and again as what each of them weighs
+            let held = again.keeps(weight_of(&this.plan)?.saturating_mul(this.copies(&rows)))?;
+            let plans = this.plans(&rows.rows)?;
+            let held = match this.effect {
+                // these are weighed no more, and run until they are done
+                Effect::Changes => held,
+                Effect::Reads => {
+                    drop(held);
+                    Held::default()
+                }
+            };
+            Ok((again.ready(&this.text, plans, this.effect).await?, held))
         };
-        let ready = client.apart(work.boxed()).await?;
-        client.take(&self.text, ready).await
+        let (ready, held) = client.apart(work.boxed()).await?;
+        let query = client.take(&self.text, ready).await;
+        // a plan that changes something reads the rows themselves
+        drop((bound, held));
+        query
+    }
+
+    /// How many plans there will be.
+    fn copies(&self, bound: &Bound) -> usize {
+        match self.parameters.fields().is_empty() || is_insert(&self.plan) {
+            true => 1,
+            false => bound.count().min(ROWS_MAX),
+        }
     }
 
     fn plans(&self, rows: &[RecordBatch]) -> Result<Vec<LogicalPlan>> {

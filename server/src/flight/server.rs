@@ -30,8 +30,10 @@ const STREAMS_MAX: u32 = 100;
 const BROKEN_OFF_MAX: (usize, usize) = (20, 100);
 /// Bytes of what stands before a request: who asks, and what a proxy adds.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
-/// Bytes that a client may send before they are read, of a call and of a connection.
-const WINDOW_BYTES: (u32, u32) = (4 << 20, 16 << 20);
+/// Bytes that a client may send before they are read, of a call and of a connection. They are in no
+/// ledger, and one address may have hundreds of connections; less would keep one that is far away from
+/// bringing its rows as fast as they are written. Some calls that are not read keep no other waiting.
+const WINDOW_BYTES: (u32, u32) = (512 << 10, 2 << 20);
 /// How often a silent connection is asked whether it is there, and how long it has for an answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
 /// Connections for each session that there may be: a client may have some for itself.

@@ -7,10 +7,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use almagest_engine::{Error, Result as OurResult};
-use arrow::datatypes::{Schema, SchemaRef};
+use almagest_engine::Result as OurResult;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
@@ -31,15 +30,16 @@ use arrow_flight::sql::{
 use arrow_flight::{
     Action, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
 };
-use futures::stream::{self, BoxStream};
+use futures::stream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::client::Client;
 use super::metadata;
-use super::prepared::Prepared;
+use super::prepared::{Bound, Prepared};
 use super::query::{Query, Rows};
+use super::received::received;
 use super::status::status_of;
 use super::stored::Mode;
 use super::tickets::{handle_of, info_about, info_of, query_of, schema_message};
@@ -104,31 +104,6 @@ fn check_transaction(transaction: Option<&bytes::Bytes>) -> Result<(), Status> {
         Some(id) if !id.is_empty() => Err(no_transactions()),
         _ => Ok(()),
     }
-}
-
-/// The batches that a client sends, and their schema.
-async fn received(
-    request: Request<PeekableFlightDataStream>,
-) -> Result<(SchemaRef, BoxStream<'static, OurResult<RecordBatch>>), Status> {
-    let messages = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
-    // a command without rows comes in a message that has nothing else
-    let messages = messages.try_filter(|message| {
-        std::future::ready(!message.data_header.is_empty() || !message.data_body.is_empty())
-    });
-    let mut batches = FlightRecordBatchStream::new_from_flight_data(messages);
-    let wrong = |cause: FlightError| match cause {
-        FlightError::Tonic(status) => Error::cancelled(format!("the client ended: {status}")),
-        cause => Error::plan(format!("the rows that were sent cannot be read: {cause}")),
-    };
-    let first = batches.next().await.transpose();
-    let first = first.map_err(|cause| Status::invalid_argument(wrong(cause).to_string()))?;
-    let schema = match (batches.schema(), &first) {
-        (Some(schema), _) => Arc::clone(schema),
-        (None, Some(first)) => first.schema(),
-        (None, None) => Arc::new(Schema::empty()),
-    };
-    let first = stream::iter(first.map(Ok));
-    Ok((schema, first.chain(batches.map_err(wrong)).boxed()))
 }
 
 #[tonic::async_trait]
@@ -231,7 +206,7 @@ impl FlightSqlService for Service {
         let client = client_of(&request)?;
         let handle = command.prepared_statement_handle;
         let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
-        told(&client, prepared.bind(&client, bound_rows(&client, request).await?))?;
+        prepared.bind(bound_rows(&client, &prepared, request).await?);
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
     }
 
@@ -243,9 +218,9 @@ impl FlightSqlService for Service {
         let client = client_of(&request)?;
         let handle = command.prepared_statement_handle;
         let prepared = told(&client, client.prepared(handle_of(&handle)?))?;
-        let rows = bound_rows(&client, request).await?;
-        if rows.iter().any(|batch| batch.num_columns() > 0) {
-            told(&client, prepared.bind(&client, rows))?;
+        let rows = bound_rows(&client, &prepared, request).await?;
+        if rows.has_columns() {
+            prepared.bind(rows);
         }
         told(&client, prepared.update(&client).await)
     }
@@ -294,7 +269,10 @@ impl FlightSqlService for Service {
                 "tables are made in the schema datafusion.public",
             ));
         }
-        let (schema, rows) = received(request).await?;
+        // before a byte of the rows is looked at
+        told(&client, client.policy().check_writes())?;
+        told(&client, client.check_free(&command.table, mode))?;
+        let (schema, rows) = told(&client, received(request.into_inner(), None).await)?;
         let count = client.ingest(&command.table, mode, schema, rows).await;
         told(&client, count).map(|count| count as i64)
     }
@@ -553,26 +531,24 @@ impl FlightSqlService for Service {
     async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}
 }
 
-/// The rows of parameters that a client sends, which are held: so many at most.
+/// The rows of parameters that a client sends, which are held. What they replace is let go first.
 async fn bound_rows(
-    client: &Client,
+    client: &Arc<Client>,
+    prepared: &Prepared,
     request: Request<PeekableFlightDataStream>,
-) -> Result<Vec<RecordBatch>, Status> {
-    const BYTES_MAX: usize = 64 << 20;
-    let (_, mut rows) = received(request).await?;
-    let (mut all, mut bytes) = (vec![], 0);
+) -> Result<Bound, Status> {
+    let messages = request.into_inner();
+    let (_, mut rows) = told(client, received(messages, Some(Arc::clone(client))).await)?;
+    let mut bound = Bound::default();
     while let Some(batch) = rows.next().await {
         let batch = told(client, batch)?;
-        bytes += batch.get_array_memory_size();
-        if bytes > BYTES_MAX {
-            return Err(Status::resource_exhausted(format!(
-                "more than {} MiB of parameters; ingest rows into a table instead",
-                BYTES_MAX >> 20
-            )));
+        // rows without columns come where there are no values, and replace none
+        if batch.num_columns() > 0 && !bound.has_columns() {
+            prepared.unbind();
         }
-        all.push(batch);
+        told(client, bound.push(client, batch))?;
     }
-    Ok(all)
+    Ok(bound)
 }
 
 /// The rows that a statement wrote. One that reads is run to its end.

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use almagest_engine::{Error, Result, Session};
+use arrow::array::{Array, ArrayRef};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
@@ -32,6 +33,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tokio::sync::mpsc;
 use uuid::Uuid;
+
+use super::received::width_of;
 
 /// Bytes of a row group in memory, after which it is written.
 const GROUP_BYTES_MAX: usize = 32 << 20;
@@ -434,6 +437,7 @@ fn cast(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         if column.data_type() == field.data_type() {
             return Ok(Arc::clone(column));
         }
+        check_absent(column, field)?;
         let exact = CastOptions { safe: false, ..CastOptions::default() };
         cast_with_options(column, field.data_type(), &exact)
             .map_err(|cause| Error::plan(format!("column '{}': {cause}", field.name())))
@@ -441,6 +445,19 @@ fn cast(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = columns.collect::<Result<Vec<_>>>()?;
     RecordBatch::try_new(Arc::clone(schema), columns)
         .map_err(|cause| Error::plan(format!("the rows do not fit the table: {cause}")))
+}
+
+/// Refuses values without a type that would take more memory as absent ones of the table's type.
+fn check_absent(column: &ArrayRef, field: &Field) -> Result<()> {
+    const BYTES_MAX: u64 = 256 << 20;
+    let bytes = (column.len() as u64).saturating_mul(width_of(field.data_type()));
+    if *column.data_type() != DataType::Null || bytes <= BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::exhausted(format!(
+        "column '{}' would have {bytes} bytes of absent values in one batch; send smaller batches",
+        field.name()
+    )))
 }
 
 /// The table's own columns, if rows with these fit: as many, of the same names and order, of types
