@@ -94,6 +94,8 @@ class File:
             if missing:
                 self.lost.update(made)
                 return "left out", "a table or function that the crate's own program makes"
+            # what reads it fails for the same reason
+            self.lost.update(made)
             return "fails", text[:600]
         if record.kind != "query":
             return "holds", ""
