@@ -2,8 +2,8 @@
 
 python benches/tpch.py ALMAGEST [--against OTHER] [--scale N] [--runs N] [--data DIR] [--only N ...]
 
-`tpchgen-cli` (from PyPI, benches/requirements.txt) writes the tables as Parquet; the queries are those of the crate
-`datafusion-sqllogictest`, which cargo fetches. Each engine is one process, asked in turn, one query after the other,
+`tpchgen-cli` (from PyPI, benches/requirements.txt) writes the tables as Parquet; the queries are those of
+`tests/tpch`, which checks their answers more exactly. Each engine is one process, asked in turn, one query after the other,
 `--runs` times after one that is not counted. Answers must be equal. Prints medians in milliseconds and their
 ratios; the last line is the geometric mean of the ratios. Not TPC-H results as the council has them.
 """
@@ -16,25 +16,19 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 import duckdb
 
 from almagest import Almagest
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "batter"))
-import records  # noqa: E402
-
+QUERIES = pathlib.Path(__file__).resolve().parent.parent / "tests" / "tpch" / "queries.sql"
 TABLES = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"]
 
 
-def queries(folder):
-    plans = pathlib.Path(records.fetched(folder)) / "tpch" / "plans"
-    for number in range(1, 23):
-        text = (plans / f"q{number}.slt.part").read_text()
-        found = re.search(r"^explain\s+(.*?);?\s*^----$", text, re.M | re.S)
-        yield number, " ".join(re.sub(r"--[^\n]*", "", found[1]).split()).rstrip(";")
+def queries():
+    found = re.findall(r"^-- (\d+): .*?\n(.*?);\n", QUERIES.read_text(), re.M | re.S)
+    return [(int(number), " ".join(re.sub(r"--[^\n]*", "", sql).split())) for number, sql in found]
 
 
 def made(folder, scale):
@@ -42,21 +36,27 @@ def made(folder, scale):
     folder.mkdir(parents=True, exist_ok=True)
     if not all((folder / f"{table}.parquet").exists() for table in TABLES):
         tool = pathlib.Path(sys.executable).with_name("tpchgen-cli")
-        subprocess.run([tool, "-s", str(scale), "--format", "parquet", "--output-dir", folder], check=True)
+        subprocess.run([tool, "parquet", "-s", str(scale), "--output-dir", folder], check=True)
     return {table: folder / f"{table}.parquet" for table in TABLES}
 
 
-def text(cell):
+def cell_of(cell):
     if cell is None or cell == "":
-        return ""
+        return None
     try:
-        return f"{float(cell):.4g}"
-    except ValueError:
+        return float(cell)
+    except (TypeError, ValueError):
         return str(cell)
 
 
-def rows_of(rows):
-    return sorted(tuple(text(cell) for cell in row) for row in rows)
+def equal(left, right):
+    """In the order of the query; quotients of decimals have more digits in one than in the other."""
+    cells = [[cell_of(cell) for row in rows for cell in row] for rows in (left, right)]
+    def alike(one, other):
+        if isinstance(one, float) and isinstance(other, float):
+            return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-6)
+        return one == other
+    return len(cells[0]) == len(cells[1]) and all(map(alike, *cells))
 
 
 class DuckDB:
@@ -96,9 +96,7 @@ def main():
     others = [name for name in engines if name != "almagest"]
     ratios = {name: [] for name in others}
     print(f"query  {'  '.join(f'{name:>9}' for name in engines)}  {'  '.join(f'/ {name}' for name in others)}")
-    with tempfile.TemporaryDirectory() as folder:
-        all_queries = list(queries(pathlib.Path(folder)))
-    for number, sql in all_queries:
+    for number, sql in queries():
         if given.only and number not in given.only:
             continue
         times = {name: [] for name in engines}
@@ -106,11 +104,11 @@ def main():
         for run in range(given.runs + 1):
             for name, engine in engines.items():
                 rows, seconds = engine.run(sql)
-                answers[name] = rows_of(rows)
+                answers[name] = rows
                 if run:
                     times[name].append(seconds)
         for name in others:
-            if answers[name] != answers["almagest"]:
+            if not equal(answers[name], answers["almagest"]):
                 sys.exit(f"query {number}: {name} answers {answers[name][:3]}, almagest {answers['almagest'][:3]}\n{sql}")
         middle = {name: statistics.median(times[name]) for name in engines}
         row = []
