@@ -14,6 +14,7 @@ mod data;
 mod endpoint;
 mod failures;
 mod gate;
+mod known_versions;
 mod layered;
 mod ledger;
 mod logins;

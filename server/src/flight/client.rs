@@ -23,6 +23,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, TryStreamExt};
 use parking_lot::Mutex;
 
+use super::known_versions::settled;
 use super::layered::Layered;
 use super::ledger::{Held, Ledger, weight_of};
 use super::places::{tells_of_places, with_names_of_files};
@@ -31,7 +32,7 @@ use super::prepared::Prepared;
 use super::query::{Planned, Query, wire_schema};
 use super::query_pool::QueryPool;
 use super::shared::Shared;
-use super::stored::Mode;
+use super::stored::{Mode, Version};
 
 /// Queries that a session may have and not fetch.
 const QUERIES_MAX: usize = 1000;
@@ -71,8 +72,8 @@ pub struct Client {
 pub enum Ready {
     /// It reads: what gives its rows.
     Reads(Box<Query>),
-    /// It changes something.
-    Changes(Vec<LogicalPlan>),
+    /// It changes something; and what it reads, which must stay until then.
+    Changes(Vec<LogicalPlan>, Vec<Arc<Version>>),
 }
 
 impl Client {
@@ -204,8 +205,10 @@ impl Client {
         self.check_length(sql)?;
         let (client, text) = (Arc::clone(self), sql.to_string());
         let work = async move {
+            // before the plan is made, so that all which it finds stays until it runs
+            let held = client.shared.stored.held();
             let (plan, effect) = client.judged(&text).await?;
-            client.ready(&text, vec![plan], effect).await
+            client.ready_over(&text, vec![plan], effect, held).await
         };
         let ready = self.apart(work.boxed()).await?;
         self.take(sql, ready).await
@@ -222,8 +225,20 @@ impl Client {
         plans: Vec<LogicalPlan>,
         effect: Effect,
     ) -> Result<Ready> {
+        self.ready_over(text, plans, effect, vec![]).await
+    }
+
+    /// The same for plans over tables that may be of these versions.
+    async fn ready_over(
+        &self,
+        text: &str,
+        plans: Vec<LogicalPlan>,
+        effect: Effect,
+        held: Vec<Arc<Version>>,
+    ) -> Result<Ready> {
+        let (plans, held) = settled(&self.shared.stored, plans, held)?;
         if effect == Effect::Changes {
-            return Ok(Ready::Changes(plans));
+            return Ok(Ready::Changes(plans, held));
         }
         let (mut weight, mut hides) = (0, false);
         for plan in &plans {
@@ -232,7 +247,6 @@ impl Client {
         }
         // both kinds of plan
         let kept = self.keeps(2 * weight)?;
-        let held = self.shared.stored.held();
         let mut planned = vec![];
         for plan in &plans {
             planned.push(self.planned_here(plan).await?);
@@ -261,7 +275,7 @@ impl Client {
     pub async fn take(&self, text: &str, ready: Ready) -> Result<Arc<Query>> {
         let query = match ready {
             Ready::Reads(query) => *query,
-            Ready::Changes(plans) => {
+            Ready::Changes(plans, held) => {
                 let pass = self.shared.admission.enter(self.share()).await?;
                 let schema = match plans.first() {
                     // the schema of their plans is that of what they are made of
@@ -269,7 +283,7 @@ impl Client {
                     Some(plan) => plan.schema().as_arrow().clone(),
                 };
                 let rows = self.change_all(plans).await?;
-                drop(pass);
+                drop((pass, held));
                 let bytes = rows.iter().map(RecordBatch::get_array_memory_size).sum();
                 let kept = self.keeps(bytes)?;
                 Query::done(text, &schema, rows, kept, self.shared.limits.query_life)
@@ -471,16 +485,13 @@ impl Client {
 
     /// Writes the rows of a plan into a table that all see.
     async fn write(&self, name: &str, mode: Mode, input: &LogicalPlan) -> Result<u64> {
-        let held = self.shared.stored.held();
         let (plan, task) = self.planned(input).await?;
         let schema = Arc::new(Schema::clone(input.schema().as_arrow()));
         let rows = execute_stream(plan, task)?.map_err(Error::from);
         let (stored, name) = (Arc::clone(&self.shared.stored), name.to_string());
         let writing =
             self.shared.start(async move { stored.write(&name, mode, schema, rows).await });
-        let count = joined(writing).await;
-        drop(held);
-        count
+        joined(writing).await
     }
 
     /// Writes rows that the client sends into a table that all see.
