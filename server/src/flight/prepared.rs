@@ -101,6 +101,7 @@ impl Prepared {
     pub async fn update(self: &Arc<Self>, client: &Arc<Client>) -> Result<i64> {
         let (rows, kept) = std::mem::take(&mut *self.bound.lock());
         let query = self.run(client, rows).await?;
+        client.told(&query);
         drop(kept);
         Ok(query.rows_written().unwrap_or(0))
     }
