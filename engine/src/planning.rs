@@ -39,7 +39,7 @@ pub const fn for_this_build(depth: usize) -> usize {
 }
 
 /// Plans that are made at once. Most wait for files, so there may be more than cores.
-const TURNS: usize = 16;
+pub const TURNS: usize = 16;
 /// How long making one plan may compute; waiting for files does not count.
 const TIME_MAX: Duration = Duration::from_secs(120);
 

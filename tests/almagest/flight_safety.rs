@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use almagest::SessionOptions;
 use almagest::flight::{Entrance, FlightLimits, Served, Users, new_user};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{Action, CancelFlightInfoRequest, FlightDescriptor};
@@ -12,8 +14,8 @@ use prost::Message;
 use tonic::Code;
 
 use crate::flight::{
-    ENDLESS, Running, asked, channel, client, open_to_all, refused, running, start, started, text,
-    until, writable,
+    ENDLESS, Running, asked, channel, client, fetched, open_to_all, refused, running, start,
+    started, text, until, writable,
 };
 
 /// The code of a refusal, which the client of Flight SQL only has in its text.
@@ -437,4 +439,43 @@ async fn errors_have_codes_and_our_sentences() {
     let missing = format!("SELECT * FROM '{name}/nothing.csv'");
     let error = refused(&mut client, &missing).await;
     assert!(error.contains("nothing.csv") && !error.contains(&name), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_and_prepared_statements_never_read_a_table_that_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = started(writable(folder.path())).await;
+    let (mut one, mut two) = (client(&server).await, client(&server).await);
+    asked(&mut one, "CREATE TABLE t AS SELECT 1 AS a").await.unwrap();
+    asked(&mut two, "CREATE VIEW v AS SELECT * FROM t").await.unwrap();
+    asked(&mut two, "CREATE VIEW w AS SELECT max(a) AS m FROM v").await.unwrap();
+    let sql = "SELECT sum(a) AS s FROM t WHERE a IN (SELECT a FROM t)";
+    let mut prepared = two.prepare(sql.into(), None).await.unwrap();
+    let mut copied = two.prepare("INSERT INTO t SELECT a + 1 FROM v".into(), None).await.unwrap();
+    assert_eq!(text(&mut two, "SELECT a, m FROM v, w").await, "1 1");
+    // a table of the same columns takes its place
+    asked(&mut one, "CREATE OR REPLACE TABLE t AS SELECT 2 AS a").await.unwrap();
+    assert_eq!(text(&mut two, "SELECT a, m, (SELECT count(*) FROM v) FROM v, w").await, "2 2 1");
+    asked(&mut one, "DROP TABLE t").await.unwrap();
+    asked(&mut one, "CREATE TABLE t AS SELECT 3 AS a").await.unwrap();
+    assert_eq!(text(&mut two, "SELECT a, m FROM v, w").await, "3 3");
+    assert_eq!(copied.execute_update().await.unwrap(), 1);
+    assert_eq!(text(&mut two, "SELECT sum(a) FROM v").await, "7");
+    let info = prepared.execute().await.unwrap();
+    let (_, rows) = fetched(&mut two, info).await.unwrap();
+    assert_eq!(rows[0].column(0).as_primitive::<Int64Type>().value(0), 7);
+    // one of others does not, nor none
+    for sql in ["CREATE OR REPLACE TABLE t AS SELECT 'x' AS a", "DROP TABLE t"] {
+        asked(&mut one, sql).await.unwrap();
+        for reads in [
+            "SELECT * FROM v",
+            "SELECT 1 WHERE EXISTS (SELECT * FROM w)",
+            "CREATE TABLE u AS FROM v",
+        ] {
+            let error = refused(&mut two, reads).await;
+            assert!(error.contains("table 't', which a view"), "{reads}: {error}");
+        }
+        let error = prepared.execute().await.unwrap_err().to_string();
+        assert!(error.contains("table 't', which a view"), "{error}");
+    }
 }

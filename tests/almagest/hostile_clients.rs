@@ -10,14 +10,18 @@ use std::time::Duration;
 use almagest::SessionOptions;
 use almagest::flight::{Entrance, FlightLimits, Served, Users, new_user};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow_flight::HandshakeRequest;
+use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
+use futures::TryStreamExt;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
 
 use crate::flight::{
-    Running, asked, client, open_to_all, refused, running, start, started, text, until,
+    Running, asked, channel, client, open_to_all, refused, running, start, started, text, until,
+    writable,
 };
 
 /// Answers that an honest client waits for.
@@ -455,9 +459,25 @@ async fn clients_learn_no_path_of_the_server() {
             "SELECT array_info('z.h5')",
             "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'none'",
             "COPY (SELECT 1) TO 'x.csv'",
+            "CREATE VIEW mine AS SELECT * FROM information_schema.views",
+            "SELECT [definition] FROM mine",
+            "SELECT [value] FROM information_schema.df_settings",
+            "SELECT arrow_cast(definition, 'Dictionary(Int32, Utf8)') FROM information_schema.views",
+            "SELECT arrow_cast(definition, 'Binary')::VARCHAR FROM information_schema.views",
+            "SELECT substr(definition, strpos(definition, '/') + 1) FROM information_schema.views",
+            "SET datafusion.catalog.default_schema = 'information_schema'",
+            "SELECT * FROM views",
+            "SELECT [definition] FROM views",
+            "RESET datafusion.catalog.default_schema",
         ]
         .map(String::from),
     );
+    // nor by comparing
+    let found = format!(
+        "SELECT count(*) FROM information_schema.views WHERE definition LIKE '%{}%'",
+        above.display()
+    );
+    assert_eq!(text(&mut client, &found).await, "0");
     let names = [
         "none.csv",
         "nonf.parquet",
@@ -501,4 +521,168 @@ async fn clients_learn_no_path_of_the_server() {
             assert!(known || !told.contains(hidden), "{sql}: {hidden} in {told}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_a_name_counts_as_long_as_it_is_there_and_no_longer() {
+    let limits =
+        FlightLimits { kept_session_max: 5 << 20, kept_max: 64 << 20, ..FlightLimits::default() };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.csv"), "a\n7\n").unwrap();
+    let place = folder.path().canonicalize().unwrap();
+    let served = Served { data: vec![place.clone()], ..Served::default() };
+    let server = start(served, limits, open_to_all()).await;
+    let long = "x".repeat(1_000_000);
+    let view = |name: &str| format!("CREATE VIEW {name} AS SELECT '{long}' AS a");
+    // statements that do nothing to the view of this name
+    let external = format!("STORED AS CSV LOCATION '{}/a.csv'", place.display());
+    for (schema, nothing) in [
+        ("public", "DROP TABLE IF EXISTS {}".to_string()),
+        ("public", format!("CREATE EXTERNAL TABLE IF NOT EXISTS {{}} {external}")),
+        ("public", format!("CREATE EXTERNAL TABLE {{}} {external}")),
+        ("public", "CREATE VIEW {} AS SELECT 1 AS a".into()),
+        ("mine", "DROP VIEW IF EXISTS public.{}".into()),
+        ("mine", "DROP TABLE IF EXISTS datafusion.mine.{}".into()),
+    ] {
+        let mut hostile = client(&server).await;
+        asked(&mut hostile, "CREATE SCHEMA mine").await.unwrap();
+        let set = format!("SET datafusion.catalog.default_schema = '{schema}'");
+        asked(&mut hostile, &set).await.unwrap();
+        let mut kept = 0;
+        let error = loop {
+            let name = format!("v{kept}");
+            match asked(&mut hostile, &view(&name)).await {
+                Ok(_) => kept += 1,
+                Err(error) => break error,
+            }
+            let _ = asked(&mut hostile, &nothing.replace("{}", &name)).await;
+            assert!(kept < 6, "{nothing}");
+        };
+        assert!(kept > 0 && error.contains("this session keeps"), "{nothing}: {error}");
+        asked(&mut hostile, "DROP VIEW v0").await.unwrap();
+        asked(&mut hostile, &view("v0")).await.unwrap();
+        assert!(refused(&mut hostile, &view("another")).await.contains("this session keeps"));
+    }
+    // settings
+    let mut hostile = client(&server).await;
+    let names = ["null", "date_format", "datetime_format", "timestamp_format", "time_format"];
+    let set = |name: &str| format!("SET datafusion.format.{name} = '{long}'");
+    for name in names {
+        asked(&mut hostile, &set(name)).await.unwrap();
+    }
+    let error = refused(&mut hostile, &set("timestamp_tz_format")).await;
+    assert!(error.contains("this session keeps"), "{error}");
+    asked(&mut hostile, "RESET datafusion.format.null").await.unwrap();
+    asked(&mut hostile, &set("timestamp_tz_format")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_written_apart_from_who_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = started(writable(folder.path())).await;
+    let mut honest = client(&server).await;
+    let costly = "SELECT levenshtein(repeat(value::VARCHAR, 100), repeat('ab', 300)) AS n \
+                  FROM generate_series(1, 1000000)";
+    // as many inputs as would take all threads that answer
+    let sql = format!("CREATE TABLE t AS {}", [costly; 32].join(" UNION ALL "));
+    let hostile = sent(&server, &sql).await;
+    until("it does not begin", || folder.path().join("t").exists()).await;
+    answers_are_right(&mut honest).await;
+    assert!(!hostile.is_finished());
+    hostile.abort();
+    until("it does not stop", || !folder.path().join("t").exists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sessions_that_begin_at_once_no_more_are_made_than_may_be() {
+    let limits = FlightLimits { client_sessions_max: 3, ..FlightLimits::default() };
+    let server = start(Served::default(), limits, open_to_all()).await;
+    let one = FlightServiceClient::new(channel(&server).await);
+    let all = (0..20).map(|_| {
+        let mut one = one.clone();
+        let request = futures::stream::iter([HandshakeRequest::default()]);
+        tokio::spawn(async move { one.handshake(request).await.map(drop) })
+    });
+    let (mut made, mut refused) = (0, 0);
+    for handshake in all.collect::<Vec<_>>() {
+        match handshake.await.unwrap() {
+            Ok(()) => made += 1,
+            Err(error) => {
+                assert!(error.to_string().contains("3 sessions of this user"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((made, refused), (3, 17));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_whose_counts_were_told_do_not_pile_up() {
+    let server = started(Served::default()).await;
+    let mut one = client(&server).await;
+    for _ in 0..1100 {
+        let sql = "SET datafusion.execution.batch_size = 17".into();
+        assert_eq!(one.execute_update(sql, None).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_no_rows_does_not_keep_a_query_for_ever() {
+    let limits = FlightLimits { query_life: Duration::from_millis(300), ..FlightLimits::default() };
+    let server = start(Served::default(), limits, open_to_all()).await;
+    let mut hostile = client(&server).await;
+    let sql = "SELECT repeat(value::VARCHAR, 1000) AS a FROM generate_series(1, 100000000)";
+    let info = hostile.execute(sql.into(), None).await.unwrap();
+    let mut rows = hostile.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
+    rows.try_next().await.unwrap();
+    assert!(running(&server));
+    until("the query is kept", || !running(&server)).await;
+    // whoever goes on is told
+    let error = loop {
+        match rows.try_next().await {
+            Ok(rows) => assert!(rows.is_some(), "the rows have an end"),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("taken for too long"), "{error}");
+    answers_are_right(&mut hostile).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_files_are_shortened_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().canonicalize().unwrap().join("open <data>");
+    let bare = data.strip_prefix("/").unwrap().to_path_buf();
+    std::fs::create_dir_all(data.join(&bare)).unwrap();
+    std::fs::write(data.join("a.csv"), "a\n7\n").unwrap();
+    std::fs::write(data.join(&bare).join("b.csv"), "a\n8\n").unwrap();
+    let server = started(Served { data: vec![data.clone()], ..Served::default() }).await;
+    let mut client = client(&server).await;
+    for (place, expected) in
+        [(data.join("a.csv"), "a.csv".into()), (data.join(&bare).join("b.csv"), bare.join("b.csv"))]
+    {
+        let reads = format!("SELECT input_file_name() AS f FROM '{}'", place.display());
+        assert_eq!(text(&mut client, &reads).await, expected.display().to_string());
+        asked(&mut client, &format!("CREATE OR REPLACE VIEW v AS {reads}")).await.unwrap();
+        asked(&mut client, "CREATE OR REPLACE VIEW w AS SELECT f FROM v").await.unwrap();
+        assert_eq!(text(&mut client, "SELECT f FROM w").await, expected.display().to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bare_names_are_where_the_session_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = started(writable(folder.path())).await;
+    let (mut one, mut two) = (client(&server).await, client(&server).await);
+    asked(&mut two, "CREATE TABLE t AS SELECT 1 AS a").await.unwrap();
+    asked(&mut one, "CREATE SCHEMA mine").await.unwrap();
+    asked(&mut one, "SET datafusion.catalog.default_schema = 'mine'").await.unwrap();
+    asked(&mut one, "CREATE TABLE t AS SELECT 2 AS a").await.unwrap();
+    asked(&mut one, "CREATE TABLE u AS SELECT 3 AS a").await.unwrap();
+    asked(&mut one, "INSERT INTO t VALUES (20)").await.unwrap();
+    assert_eq!(text(&mut one, "SELECT sum(t.a), max(u.a) FROM t, u").await, "22 3");
+    assert_eq!(text(&mut one, "SELECT a FROM public.t").await, "1");
+    asked(&mut one, "DROP TABLE t").await.unwrap();
+    assert_eq!(text(&mut two, "SELECT sum(a) FROM t").await, "1");
+    assert!(refused(&mut two, "SELECT * FROM u").await.contains("no table"));
 }

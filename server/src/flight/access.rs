@@ -61,6 +61,8 @@ struct Opened {
     listed_urls: Vec<Url>,
     /// What their tables read, which may be new files.
     named: Vec<NamedFiles>,
+    /// Folders that clients neither read nor are told.
+    secret: Vec<PathBuf>,
 }
 
 /// What of a list is given on.
@@ -128,6 +130,7 @@ impl Access {
             |folder: &LocalPath| self.readable.iter().any(|all| folder.starts_with(all));
         let all = self.readable.iter().map(PathBuf::as_path);
         let all = all.chain(named.filter(|folder: &&LocalPath| !is_inside(folder)));
+        let all = all.chain(opened.secret.iter().map(PathBuf::as_path));
         let all = all.filter(|folder| folder.parent().is_some());
         let all = all.collect::<BTreeSet<_>>();
         let mut folders: Vec<_> = all.iter().map(|folder| folder.display().to_string()).collect();
@@ -148,6 +151,12 @@ impl Access {
             }
             None => opened.named.push(files),
         }
+    }
+
+    /// Tells no client where this file is, which is the server's own.
+    pub fn keep_secret(&self, file: &LocalPath) {
+        let folder = file.parent().filter(|folder| folder.is_absolute());
+        self.opened.write().secret.extend(folder.map(LocalPath::to_path_buf));
     }
 
     /// Begins or ends to allow whatever is read.

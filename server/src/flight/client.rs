@@ -16,22 +16,26 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement, WriteOp};
+use datafusion::logical_expr::{DdlStatement, LogicalPlan, WriteOp};
 use datafusion::physical_plan::{collect, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, TryStreamExt};
 use parking_lot::Mutex;
 
+use super::descriptions::with_hidden_descriptions;
+use super::kept::{Change, Kept, Naming, resolved};
+use super::known_versions::settled;
 use super::layered::Layered;
 use super::ledger::{Held, Ledger, weight_of};
 use super::places::{tells_of_places, with_names_of_files};
 use super::policy::{Effect, Policy};
 use super::prepared::Prepared;
-use super::query::{Planned, Query, wire_schema};
+use super::query::{Planned, Query, bytes_of, wire_schema};
 use super::query_pool::QueryPool;
+use super::seats::Seat;
 use super::shared::Shared;
-use super::stored::Mode;
+use super::stored::{Mode, Version};
 
 /// Queries that a session may have and not fetch.
 const QUERIES_MAX: usize = 1000;
@@ -63,16 +67,19 @@ pub struct Client {
     prepared: Mutex<HashMap<String, Arc<Prepared>>>,
     queries: Mutex<HashMap<String, Arc<Query>>>,
     ledger: Arc<Ledger>,
-    /// What views and the like keep, by what they are called.
-    named: Mutex<HashMap<String, Held>>,
+    /// What views and the like keep.
+    kept: Arc<Kept>,
+    /// Held for each statement that runs.
+    running: Arc<()>,
+    _seat: Seat,
 }
 
 /// A statement that is planned as far as it can be before it runs.
 pub enum Ready {
     /// It reads: what gives its rows.
     Reads(Box<Query>),
-    /// It changes something.
-    Changes(Vec<LogicalPlan>),
+    /// It changes something; and what it reads, which must stay until then.
+    Changes(Vec<LogicalPlan>, Vec<Arc<Version>>),
 }
 
 impl Client {
@@ -80,7 +87,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of making a session.
-    pub fn try_new(shared: Arc<Shared>, identity: Identity) -> Result<Self> {
+    pub fn try_new(shared: Arc<Shared>, identity: Identity, seat: Seat) -> Result<Self> {
         let session = shared.session()?;
         let layers = vec![Arc::clone(&shared.tables), Arc::clone(&shared.stored) as _];
         let catalog = session.context().catalog(CATALOG);
@@ -97,7 +104,9 @@ impl Client {
             prepared: Mutex::default(),
             queries: Mutex::default(),
             ledger,
-            named: Mutex::default(),
+            kept: Arc::default(),
+            running: Arc::default(),
+            _seat: seat,
         })
     }
 
@@ -119,6 +128,16 @@ impl Client {
     /// Whose share it takes.
     pub fn share(&self) -> &str {
         &self.identity.share
+    }
+
+    /// Says that a statement runs, until what is given back is dropped.
+    pub fn runs(&self) -> Arc<()> {
+        Arc::clone(&self.running)
+    }
+
+    /// Whether a statement of it runs: then it is used, though nothing more is asked.
+    pub fn is_running(&self) -> bool {
+        Arc::strong_count(&self.running) > 1
     }
 
     /// What its statements may do.
@@ -179,6 +198,7 @@ impl Client {
     pub async fn judged(&self, sql: &str) -> Result<(LogicalPlan, Effect)> {
         let plan = self.session.plan_text(sql).await?;
         let effect = self.policy().judge(&plan)?;
+        let plan = with_hidden_descriptions(plan, &self.shared.access)?;
         Ok((with_names_of_files(plan, &self.shared.access)?, effect))
     }
 
@@ -204,8 +224,10 @@ impl Client {
         self.check_length(sql)?;
         let (client, text) = (Arc::clone(self), sql.to_string());
         let work = async move {
+            // before the plan is made, so that all which it finds stays until it runs
+            let held = client.shared.stored.held();
             let (plan, effect) = client.judged(&text).await?;
-            client.ready(&text, vec![plan], effect).await
+            client.ready_over(&text, vec![plan], effect, held).await
         };
         let ready = self.apart(work.boxed()).await?;
         self.take(sql, ready).await
@@ -222,8 +244,20 @@ impl Client {
         plans: Vec<LogicalPlan>,
         effect: Effect,
     ) -> Result<Ready> {
+        self.ready_over(text, plans, effect, vec![]).await
+    }
+
+    /// The same for plans over tables that may be of these versions.
+    async fn ready_over(
+        &self,
+        text: &str,
+        plans: Vec<LogicalPlan>,
+        effect: Effect,
+        held: Vec<Arc<Version>>,
+    ) -> Result<Ready> {
+        let (plans, held) = settled(&self.shared.stored, plans, held)?;
         if effect == Effect::Changes {
-            return Ok(Ready::Changes(plans));
+            return Ok(Ready::Changes(plans, held));
         }
         let (mut weight, mut hides) = (0, false);
         for plan in &plans {
@@ -232,7 +266,6 @@ impl Client {
         }
         // both kinds of plan
         let kept = self.keeps(2 * weight)?;
-        let held = self.shared.stored.held();
         let mut planned = vec![];
         for plan in &plans {
             planned.push(self.planned_here(plan).await?);
@@ -261,7 +294,8 @@ impl Client {
     pub async fn take(&self, text: &str, ready: Ready) -> Result<Arc<Query>> {
         let query = match ready {
             Ready::Reads(query) => *query,
-            Ready::Changes(plans) => {
+            Ready::Changes(plans, held) => {
+                let _runs = self.runs();
                 let pass = self.shared.admission.enter(self.share()).await?;
                 let schema = match plans.first() {
                     // the schema of their plans is that of what they are made of
@@ -269,9 +303,9 @@ impl Client {
                     Some(plan) => plan.schema().as_arrow().clone(),
                 };
                 let rows = self.change_all(plans).await?;
-                drop(pass);
-                let bytes = rows.iter().map(RecordBatch::get_array_memory_size).sum();
-                let kept = self.keeps(bytes)?;
+                drop((pass, held));
+                let bytes: u64 = rows.iter().map(bytes_of).sum();
+                let kept = self.keeps(bytes as usize)?;
                 Query::done(text, &schema, rows, kept, self.shared.limits.query_life)
             }
         };
@@ -374,7 +408,9 @@ impl Client {
     async fn changed(&self, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
         let stored = &self.shared.stored;
         match plan {
-            LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) if is_shared(&table.name) => {
+            LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table))
+                if self.is_shared(&table.name) =>
+            {
                 let name = table.name.table();
                 if table.if_not_exists && (stored.has(name) || self.tables.has_own(name)) {
                     return Ok(vec![]);
@@ -398,7 +434,7 @@ impl Client {
                 Ok(vec![])
             }
             LogicalPlan::Ddl(DdlStatement::DropTable(ref table))
-                if is_shared(&table.name)
+                if self.is_shared(&table.name)
                     && self.shared.tables.table_exist(table.name.table())
                     && !self.tables.has_own(table.name.table()) =>
             {
@@ -415,16 +451,16 @@ impl Client {
                 self.run(SessionContext::new_with_state(state), plan).await
             }
             plan @ (LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) => {
-                let (named, forgotten) = (kept_by(&plan)?, forgotten_by(&plan));
-                let named: Option<(String, Held)> = match named {
-                    Some((name, bytes)) => Some((name, self.keeps(bytes)?)),
+                let context = self.session.context().clone();
+                let naming = Naming::of(&plan, &context.state())?;
+                let change = match naming {
                     None => None,
+                    Some(naming) => {
+                        let held = naming.bytes().map(|bytes| self.keeps(bytes)).transpose()?;
+                        Some(self.kept.begin(naming, held, &context).await)
+                    }
                 };
-                let rows = self.run(self.session.context().clone(), plan).await?;
-                let mut all = self.named.lock();
-                all.extend(named);
-                forgotten.iter().for_each(|name| drop(all.remove(name)));
-                Ok(rows)
+                self.run_telling(context, plan, change).await
             }
             // COPY, and INSERT into what is no table of all
             plan => {
@@ -437,16 +473,39 @@ impl Client {
 
     /// Runs a statement as DataFusion does.
     async fn run(&self, context: SessionContext, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
-        let running = async move { Ok(context.execute_logical_plan(plan).await?.collect().await?) };
+        self.run_telling(context, plan, None).await
+    }
+
+    /// The same, and tells what was changed once it is.
+    async fn run_telling(
+        &self,
+        context: SessionContext,
+        plan: LogicalPlan,
+        change: Option<Change>,
+    ) -> Result<Vec<RecordBatch>> {
+        let running = async move {
+            let frame = context.execute_logical_plan(plan).await;
+            // before it can be stopped: what took effect is told
+            if let Some(change) = change {
+                change.done(&context, frame.is_ok());
+            }
+            Ok(frame?.collect().await?)
+        };
         let planning = Arc::clone(self.session.planning());
         let running = async move { planning.run_long(running.boxed()).await };
         joined(self.shared.start(running)).await
     }
 
+    /// Whether a name is one of the schema that all see. Where a bare name is, the session's settings say.
+    fn is_shared(&self, name: &TableReference) -> bool {
+        let name = resolved(name, &self.session.context().state());
+        *name.catalog == *CATALOG && *name.schema == *SCHEMA
+    }
+
     /// Whether a name is, for this session, that of a table that clients made.
     fn is_stored(&self, name: &TableReference) -> bool {
         let table = name.table();
-        is_shared(name) && self.shared.stored.has(table) && !self.tables.has_own(table)
+        self.is_shared(name) && self.shared.stored.has(table) && !self.tables.has_own(table)
     }
 
     /// Refuses to make a table whose name is one of the server's, which nobody would see, or of the
@@ -471,16 +530,15 @@ impl Client {
 
     /// Writes the rows of a plan into a table that all see.
     async fn write(&self, name: &str, mode: Mode, input: &LogicalPlan) -> Result<u64> {
-        let held = self.shared.stored.held();
         let (plan, task) = self.planned(input).await?;
         let schema = Arc::new(Schema::clone(input.schema().as_arrow()));
-        let rows = execute_stream(plan, task)?.map_err(Error::from);
         let (stored, name) = (Arc::clone(&self.shared.stored), name.to_string());
-        let writing =
-            self.shared.start(async move { stored.write(&name, mode, schema, rows).await });
-        let count = joined(writing).await;
-        drop(held);
-        count
+        let writing = self.shared.start(async move {
+            // here, as some operators start their inputs at once, on the threads of who asks for rows
+            let rows = execute_stream(plan, task)?.map_err(Error::from);
+            stored.write(&name, mode, schema, rows).await
+        });
+        joined(writing).await
     }
 
     /// Writes rows that the client sends into a table that all see.
@@ -497,6 +555,7 @@ impl Client {
     ) -> Result<u64> {
         self.policy().check_writes()?;
         self.check_free(name, mode)?;
+        let _runs = self.runs();
         let pass = self.shared.admission.enter(self.share()).await?;
         let count = self.shared.stored.write(name, mode, schema, rows).await;
         drop(pass);
@@ -518,6 +577,11 @@ impl Client {
         found.ok_or_else(|| {
             Error::not_found("no such query in this session; it was closed, or fetched too late")
         })
+    }
+
+    /// Forgets a query whose outcome was told without a ticket: nobody will fetch it.
+    pub fn told(&self, query: &Query) {
+        self.queries.lock().remove(query.id());
     }
 
     /// Ends a query; `false` if it is not there (any more).
@@ -569,64 +633,12 @@ impl Drop for Client {
     }
 }
 
-/// Whether a name is one of the schema that all see.
-fn is_shared(name: &TableReference) -> bool {
-    name.catalog().is_none_or(|catalog| catalog == CATALOG)
-        && name.schema().is_none_or(|schema| schema == SCHEMA)
-}
-
 /// The answer of a statement that wrote rows.
 fn counted(count: u64) -> Result<Vec<RecordBatch>> {
     let schema = Schema::new(vec![Field::new("count", DataType::UInt64, false)]);
     let batch =
         RecordBatch::try_new(Arc::new(schema), vec![Arc::new(UInt64Array::from(vec![count]))]);
     Ok(vec![batch.map_err(|cause| Error::bug("a count is no row").caused_by(cause))?])
-}
-
-/// The name of a table with where it is.
-fn whole(name: &TableReference) -> String {
-    name.clone().resolve(CATALOG, SCHEMA).to_string()
-}
-
-/// What a session keeps of a statement that names something of its own: its name, and about how many
-/// bytes.
-fn kept_by(plan: &LogicalPlan) -> Result<Option<(String, usize)>> {
-    /// Bytes of what has a name, beside its plan.
-    const OWN_BYTES: usize = 4 << 10;
-    let (name, bytes) = match plan {
-        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
-            let text = view.definition.as_ref().map_or(0, String::len);
-            (whole(&view.name), text + weight_of(&view.input)?)
-        }
-        LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)) => {
-            let text = table.definition.as_ref().map_or(0, String::len);
-            let options = table.options.iter().map(|(key, value)| key.len() + value.len());
-            (whole(&table.name), text + options.sum::<usize>() + weight_of(plan)?)
-        }
-        LogicalPlan::Ddl(DdlStatement::CreateCatalogSchema(schema)) => {
-            (format!("schema {}", schema.schema_name), schema.schema_name.len())
-        }
-        LogicalPlan::Statement(Statement::Prepare(prepare)) => {
-            (format!("prepared {}", prepare.name), weight_of(&prepare.input)?)
-        }
-        LogicalPlan::Statement(Statement::SetVariable(set)) => {
-            (format!("setting {}", set.variable), set.value.len())
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some((name, bytes + OWN_BYTES)))
-}
-
-/// The name of what a statement lets a session forget.
-fn forgotten_by(plan: &LogicalPlan) -> Option<String> {
-    match plan {
-        LogicalPlan::Ddl(DdlStatement::DropView(view)) => Some(whole(&view.name)),
-        LogicalPlan::Ddl(DdlStatement::DropTable(table)) => Some(whole(&table.name)),
-        LogicalPlan::Statement(Statement::Deallocate(prepared)) => {
-            Some(format!("prepared {}", prepared.name))
-        }
-        _ => None,
-    }
 }
 
 /// The outcome of a task of its own.

@@ -9,15 +9,18 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Status};
 
 use super::client::{Client, Identity};
+use super::connections::Peer;
 use super::credentials::Credentials;
 use super::failures::Failures;
 use super::logins::Logins;
 use super::query::Query;
 use super::requests::peer_of;
+use super::seats::Seats;
 use super::shared::Shared;
 use super::status::status_of;
 use super::users::{User, Users};
@@ -56,11 +59,23 @@ pub struct Gate {
     failures: Failures,
     peer_failures: Failures,
     checks: tokio::sync::Semaphore,
+    seats: Arc<Seats>,
 }
 
 struct Connected {
-    client: Arc<Client>,
+    /// Made by the first who asks, while others on the same connection wait for it.
+    client: Arc<OnceCell<Arc<Client>>>,
     used: Instant,
+}
+
+impl Connected {
+    /// Whether it is used, though nothing more is asked.
+    fn is_used(&self) -> bool {
+        match self.client.get() {
+            Some(client) => client.is_running(),
+            None => Arc::strong_count(&self.client) > 1,
+        }
+    }
 }
 
 impl Gate {
@@ -70,12 +85,18 @@ impl Gate {
         Self {
             users: entrance.users.map(Arc::new),
             anonymous: entrance.anonymous,
-            logins: Logins::new(limits.idle_max, TOKEN_LIFE, limits.sessions_max),
+            logins: Logins::new(
+                limits.idle_max,
+                TOKEN_LIFE,
+                limits.sessions_max,
+                Client::is_running,
+            ),
             connected: Mutex::default(),
             polled: Mutex::default(),
             failures: Failures::new(FAILURES_FREE),
             peer_failures: Failures::new(PEER_FAILURES_FREE),
             checks: tokio::sync::Semaphore::new(CHECKS_MAX),
+            seats: Seats::new(limits.sessions_max, limits.client_sessions_max),
             shared,
         }
     }
@@ -149,14 +170,19 @@ impl Gate {
         let closed = connected.extract_if(|key, session| is_such(key, session));
         let closed: Vec<_> = closed.map(|(_, session)| session.client).collect();
         drop(connected);
-        closed.iter().for_each(|client| client.close());
+        closed.iter().filter_map(|client| client.get()).for_each(|client| client.close());
     }
 
     /// Remembers who asks how far a query is, as it ends with them until its rows are fetched.
     pub fn polls(&self, query: &Arc<Query>, extensions: &Extensions) {
-        let Some(connection) = connection_of(extensions) else { return };
+        let Some(peer) = peer_of(extensions) else { return };
         let mut polled = self.polled.lock();
-        let queries = polled.entry(connection).or_default();
+        if peer.is_over() {
+            // nobody would end it any more
+            query.abandon_soon();
+            return;
+        }
+        let queries = polled.entry(peer.id).or_default();
         queries.retain(|known| known.strong_count() > 0);
         if !queries.iter().any(|known| known.as_ptr() == Arc::as_ptr(query)) {
             queries.push(Arc::downgrade(query));
@@ -178,10 +204,15 @@ impl Gate {
         let now = Instant::now();
         self.logins.sweep(now).iter().for_each(|client| client.close());
         let idle_max = self.shared.limits.idle_max;
+        let mut connected = self.connected.lock();
+        // when what runs ends, it has been used until now
+        let used = connected.values_mut().filter(|session| session.is_used());
+        used.for_each(|session| session.used = now);
+        drop(connected);
         self.close_connected(|_, session| now.duration_since(session.used) >= idle_max);
         let mut clients = self.logins.all();
         let connected = self.connected.lock();
-        clients.extend(connected.values().map(|session| Arc::clone(&session.client)));
+        clients.extend(connected.values().filter_map(|session| session.client.get().cloned()));
         drop(connected);
         clients.iter().for_each(|client| client.sweep());
     }
@@ -194,48 +225,36 @@ impl Gate {
         let peer = peer_of(extensions);
         let peer = peer.ok_or_else(|| Status::internal("a request without a connection"))?;
         let key = (identity.name.clone(), peer.id);
-        if let Some(found) = self.connected.lock().get_mut(&key) {
-            found.used = Instant::now();
-            return Ok(Arc::clone(&found.client));
+        let client = self.place(key, &peer)?;
+        let made = client.get_or_try_init(|| self.made(identity)).await?;
+        match peer.is_over() {
+            // it was made too late for the end of the connection to end it
+            true => Err(over()),
+            false => Ok(Arc::clone(made)),
         }
-        let most = self.shared.limits.sessions_max;
-        if self.connected.lock().len() >= most {
-            return Err(Status::resource_exhausted(format!(
-                "{most} sessions are open, and more this server does not take; try again later"
-            )));
-        }
-        let made = self.made(identity).await?;
-        // of several that asked at once on one connection, the first made it for all
-        let mut connected = self.connected.lock();
-        if peer.is_over() {
-            // nobody would end it any more
-            return Err(Status::cancelled("the connection has ended"));
-        }
-        let session = connected.entry(key);
-        let session = session.or_insert(Connected { client: made, used: Instant::now() });
-        Ok(Arc::clone(&session.client))
     }
 
-    /// Sessions of one user or address.
-    fn sessions_of(&self, share: &str) -> usize {
-        let of_same = |client: &Arc<Client>| client.share() == share;
-        let logged_in = self.logins.all().iter().filter(|client| of_same(client)).count();
-        let connected = self.connected.lock();
-        logged_in + connected.values().filter(|session| of_same(&session.client)).count()
+    /// Where the session of a user on a connection is, or will be once it is made.
+    fn place(&self, key: (String, u64), peer: &Peer) -> Result<Arc<OnceCell<Arc<Client>>>, Status> {
+        let mut connected = self.connected.lock();
+        if peer.is_over() {
+            // nobody would end what is made now
+            return Err(over());
+        }
+        let now = Instant::now();
+        let session = connected.entry(key);
+        let session = session.or_insert_with(|| Connected { client: Arc::default(), used: now });
+        session.used = now;
+        Ok(Arc::clone(&session.client))
     }
 
     /// A new session for who may have one more.
     async fn made(&self, identity: Identity) -> Result<Arc<Client>, Status> {
-        let most = self.shared.limits.client_sessions_max;
-        if self.sessions_of(&identity.share) >= most {
-            return Err(Status::resource_exhausted(format!(
-                "{most} sessions of this user or address are open, and more of one this server does \
-                 not take; close some"
-            )));
-        }
+        // taken before anything is waited for
+        let seat = self.seats.take(&identity.share).map_err(Status::resource_exhausted)?;
         let shared = Arc::clone(&self.shared);
         let making =
-            self.shared.plan(async move { Client::try_new(shared, identity).map(Arc::new) });
+            self.shared.plan(async move { Client::try_new(shared, identity, seat).map(Arc::new) });
         let made = making.join().await;
         let made = made.map_err(|_| Status::internal("making a session failed"))?;
         made.map_err(|error| status_of(&error, &self.shared.access))
@@ -304,6 +323,10 @@ fn anonymous(extensions: &Extensions) -> Identity {
     // whoever lets strangers in and names a folder to write in means them; without names, they are told
     // apart by where they are
     Identity { name: ANONYMOUS.into(), share: peer(extensions), writes: true }
+}
+
+fn over() -> Status {
+    Status::cancelled("the connection has ended")
 }
 
 fn no_credentials() -> Status {

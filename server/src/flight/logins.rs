@@ -14,6 +14,8 @@ pub struct Logins<T> {
     idle_max: Duration,
     life_max: Duration,
     count_max: usize,
+    /// Whether something is used though nobody asks for it.
+    is_used: fn(&T) -> bool,
     known: Mutex<HashMap<[u8; 32], Login<T>>>,
 }
 
@@ -26,13 +28,18 @@ struct Login<T> {
 
 impl<T> Logins<T> {
     /// At most `count_max`, good for `life_max` and as long as they are used every `idle_max`.
-    pub fn new(idle_max: Duration, life_max: Duration, count_max: usize) -> Self {
-        Self { idle_max, life_max, count_max, known: Mutex::default() }
+    pub fn new(
+        idle_max: Duration,
+        life_max: Duration,
+        count_max: usize,
+        is_used: fn(&T) -> bool,
+    ) -> Self {
+        Self { idle_max, life_max, count_max, is_used, known: Mutex::default() }
     }
 
     fn is_good(&self, login: &Login<T>, now: Instant) -> bool {
         now.duration_since(login.begun) < self.life_max
-            && now.duration_since(login.used) < self.idle_max
+            && (now.duration_since(login.used) < self.idle_max || (self.is_used)(&login.value))
     }
 
     /// A new token.
@@ -77,6 +84,9 @@ impl<T> Logins<T> {
     /// Takes out those that are good no more.
     pub fn sweep(&self, now: Instant) -> Vec<Arc<T>> {
         let mut known = self.known.lock();
+        // when that ends, it has been used until now
+        let used = known.values_mut().filter(|login| (self.is_used)(&login.value));
+        used.for_each(|login| login.used = now);
         let over = known.extract_if(|_, login| !self.is_good(login, now));
         over.map(|(_, login)| login.value).collect()
     }
@@ -85,12 +95,13 @@ impl<T> Logins<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
     fn a_token_is_good_while_it_is_used_but_not_for_ever() {
-        let (logins, start) = (Logins::new(10 * MINUTE, 30 * MINUTE, 2), Instant::now());
+        let (logins, start) = (Logins::new(10 * MINUTE, 30 * MINUTE, 2, |_| false), Instant::now());
         let token = logins.issue(Arc::new(7), start).unwrap();
         let other = logins.issue(Arc::new(8), start).unwrap();
         assert!(logins.issue(Arc::new(9), start).is_err());
@@ -105,5 +116,22 @@ mod tests {
         assert!(logins.close(&token));
         assert!(!logins.close(&token));
         assert_eq!(logins.find(&token, start), None);
+    }
+    #[test]
+    fn what_is_used_is_not_idle() {
+        let is_used = |value: &AtomicBool| value.load(Ordering::Relaxed);
+        let logins = Logins::new(10 * MINUTE, 60 * MINUTE, 2, is_used);
+        let (start, value) = (Instant::now(), Arc::new(AtomicBool::new(true)));
+        let token = logins.issue(Arc::clone(&value), start).unwrap();
+        assert!(logins.sweep(start + 20 * MINUTE).is_empty());
+        value.store(false, Ordering::Relaxed);
+        // it has been used until the last look
+        assert!(logins.sweep(start + 29 * MINUTE).is_empty());
+        assert_eq!(logins.sweep(start + 31 * MINUTE).len(), 1);
+        assert!(logins.find(&token, start + 31 * MINUTE).is_none());
+        let token = logins.issue(value, start).unwrap();
+        logins.find(&token, start).unwrap().store(true, Ordering::Relaxed);
+        assert!(logins.find(&token, start + 20 * MINUTE).is_some());
+        assert_eq!(logins.sweep(start + 60 * MINUTE).len(), 1);
     }
 }

@@ -10,9 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use almagest_engine::{Error, Result};
-use arrow::array::{ArrayRef, AsArray, LargeStringArray, RecordBatchOptions, StringArray};
+use arrow::array::{
+    ArrayRef, AsArray, LargeStringArray, RecordBatchOptions, StringArray, StringViewArray,
+};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::regex::regexp_replace;
@@ -25,8 +28,6 @@ use super::access::Access;
 
 /// The function that gives where a row is from.
 const FILE_NAME: &str = "input_file_name";
-/// Where sessions describe their tables and settings.
-const DESCRIPTIONS: &str = "information_schema";
 
 /// The text without these folders and what is above them; the longest first, as one may lie in another.
 pub fn hidden(text: &str, folders: &[String]) -> String {
@@ -103,7 +104,8 @@ fn without_name(text: &str, path: &str, name: &str, is_whole: bool) -> String {
     changed
 }
 
-/// Whether the rows of a plan tell of plans, tables or settings.
+/// Whether the rows of a plan tell of plans or columns. What tells of tables and settings is hidden where
+/// it is read ([`super::descriptions`]).
 ///
 /// # Errors
 /// `Bug` if a plan cannot be walked.
@@ -114,7 +116,6 @@ pub fn tells_of_places(plan: &LogicalPlan) -> Result<bool> {
             LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
                 true
             }
-            LogicalPlan::TableScan(scan) => scan.table_name.schema() == Some(DESCRIPTIONS),
             _ => false,
         };
         Ok(if tells { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
@@ -127,25 +128,28 @@ pub fn tells_of_places(plan: &LogicalPlan) -> Result<bool> {
 /// # Errors
 /// `Bug` if the texts are not as many as before.
 pub fn hidden_rows(batch: &RecordBatch, access: &Access) -> Result<RecordBatch> {
-    let columns = batch.columns().iter().map(|column| -> ArrayRef {
-        match column.data_type() {
-            DataType::Utf8 => {
-                let texts = column.as_string::<i32>().iter();
-                let texts = texts.map(|text| text.map(|text| access.hide(text)));
-                Arc::new(texts.collect::<StringArray>())
-            }
-            DataType::LargeUtf8 => {
-                let texts = column.as_string::<i64>().iter();
-                let texts = texts.map(|text| text.map(|text| access.hide(text)));
-                Arc::new(texts.collect::<LargeStringArray>())
-            }
-            _ => Arc::clone(column),
-        }
-    });
+    let columns = batch.columns().iter().map(|column| hidden_column(column, access));
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let columns = columns.collect();
     let hidden = RecordBatch::try_new_with_options(batch.schema(), columns, &options);
     hidden.map_err(|cause| Error::bug("hidden texts are no rows").caused_by(cause))
+}
+
+/// The column with its texts hidden.
+pub fn hidden_column(column: &ArrayRef, access: &Access) -> ArrayRef {
+    let hide = |text: Option<&str>| text.map(|text| access.hide(text));
+    match column.data_type() {
+        DataType::Utf8 => {
+            Arc::new(column.as_string::<i32>().iter().map(hide).collect::<StringArray>())
+        }
+        DataType::LargeUtf8 => {
+            Arc::new(column.as_string::<i64>().iter().map(hide).collect::<LargeStringArray>())
+        }
+        DataType::Utf8View => {
+            Arc::new(column.as_string_view().iter().map(hide).collect::<StringViewArray>())
+        }
+        _ => Arc::clone(column),
+    }
 }
 
 /// The plan, in which names of files begin at the folder they are in. A plan that is only shown stays as
@@ -174,7 +178,7 @@ pub fn with_names_of_files(plan: LogicalPlan, access: &Access) -> Result<Logical
         let names = NamePreserver::new(&node);
         node.map_expressions(|expression| {
             let name = names.save(&expression);
-            let changed = expression.transform_up(|inner| named(inner, &pattern))?;
+            let changed = expression.transform_down(|inner| named(inner, &pattern))?;
             Ok(changed.update_data(|expression| name.restore(expression)))
         })?
         .map_data(LogicalPlan::recompute_schema)
@@ -187,17 +191,32 @@ fn is_file_name(expression: &Expr) -> bool {
 }
 
 fn named(expression: Expr, pattern: &str) -> DfResult<Transformed<Expr>> {
+    if is_named(&expression, pattern) {
+        return Ok(Transformed::new(expression, false, TreeNodeRecursion::Jump));
+    }
     if !is_file_name(&expression) {
         return Ok(Transformed::no(expression));
     }
     let arguments = vec![expression, lit(pattern), lit("")];
     let call = ScalarFunction::new_udf(regexp_replace(), arguments);
-    Ok(Transformed::yes(Expr::ScalarFunction(call)))
+    Ok(Transformed::new(Expr::ScalarFunction(call), true, TreeNodeRecursion::Jump))
 }
 
-/// A regular expression that matches the text.
+/// Whether this is a name that was shortened already, as in the plan that a view keeps. Done again, a
+/// folder would be lost that has the same name below as above.
+fn is_named(expression: &Expr, pattern: &str) -> bool {
+    let Expr::ScalarFunction(call) = expression else { return false };
+    let [name, shortened, ..] = &call.args[..] else { return false };
+    let is_pattern = |value: &ScalarValue| value.try_as_str() == Some(Some(pattern));
+    call.func.name() == regexp_replace().name()
+        && is_file_name(name)
+        && matches!(shortened, Expr::Literal(value, _) if is_pattern(value))
+}
+
+/// A regular expression that matches the text. Only what means something alone is escaped: `\<` and `\>`
+/// mean something else than `<` and `>`.
 fn escaped(text: &str) -> String {
-    let escaped = text.chars().map(|c| match c.is_ascii_punctuation() {
+    let escaped = text.chars().map(|c| match r"\.+*?()|[]{}^$#&-~".contains(c) {
         true => format!("\\{c}"),
         false => c.to_string(),
     });

@@ -157,6 +157,7 @@ impl Prepared {
     pub async fn update(self: &Arc<Self>, client: &Arc<Client>) -> Result<i64> {
         let bound = std::mem::take(&mut *self.bound.lock());
         let query = self.run(client, bound).await?;
+        client.told(&query);
         Ok(query.rows_written().unwrap_or(0))
     }
 

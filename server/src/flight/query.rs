@@ -4,8 +4,8 @@
 //! nobody fetches costs nothing. Rows are made as fast as the client takes them: a few batches wait,
 //! and then the query does. Whoever stops fetching, cancels or goes away ends it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use almagest_engine::exec::progress::Progress;
@@ -272,7 +272,8 @@ impl Query {
             }
             Source::Plans(plans) => plans,
         };
-        let mut record = Record::begin(Arc::clone(&self), Arc::clone(&client));
+        let record = Record::begin(Arc::clone(&self), Arc::clone(&client));
+        let record = Arc::new(Mutex::new(Some(record)));
         let mut cancelled = self.cancelled.subscribe();
         let began = async {
             let pass = client.shared().admission.enter(client.share()).await?;
@@ -287,17 +288,23 @@ impl Query {
             began = began => began,
             _ = cancelled.wait_for(|cancelled| *cancelled) => Err(stopped()),
         };
-        let (pass, planned) = began.inspect_err(|error| record.failed(error))?;
+        let (pass, planned) = began.inspect_err(|error| failed(&record, error))?;
         // of several, the first is told of
         *self.progress.lock() = planned.first().map(|(plan, _)| Progress::of(plan));
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
-        let turn = Turn { pass: Some(pass), client: Arc::clone(&client) };
+        let turn = Turn {
+            pass: Some(pass),
+            client: Arc::clone(&client),
+            query: Arc::clone(&self),
+            record: Arc::downgrade(&record),
+        };
         let (schema, access) = (Arc::clone(&self.schema), Arc::clone(&client.shared().access));
         let told = Told { schema, hidden_by: self.hides.then_some(access) };
         let producer = client.shared().start(produce(planned, told, sender, turn));
         let limits = &client.shared().limits;
         let making = Making {
             deadline: limits.time_max.map(|time| tokio::time::Instant::now() + time),
+            overdue: limits.overdue(),
             cancelled,
             receiver,
             producer: Some(producer),
@@ -366,6 +373,8 @@ async fn produce(
 struct Turn {
     pass: Option<Pass>,
     client: Arc<Client>,
+    query: Arc<Query>,
+    record: Weak<Mutex<Option<Record>>>,
 }
 
 impl Turn {
@@ -378,28 +387,65 @@ impl Turn {
             return Ok(place.ok());
         }
         self.pass = None;
-        let Ok(place) = sender.reserve().await else { return Ok(None) };
+        let stalled = Instant::now();
+        let place = loop {
+            // rows that nobody takes hold memory and files: as long as others that wait to be fetched
+            let life = self.client.shared().limits.query_life;
+            let over = (stalled + life).max(*self.query.expires.lock());
+            if over <= Instant::now() {
+                return Err(self.given_up());
+            }
+            match tokio::time::timeout_at(over.into(), sender.reserve()).await {
+                Ok(Ok(place)) => break place,
+                Ok(Err(_)) => return Ok(None),
+                // perhaps it was renewed
+                Err(_) => {}
+            }
+        };
         let admission = &self.client.shared().admission;
         self.pass = Some(admission.enter(self.client.share()).await?);
         Ok(Some(place))
+    }
+
+    /// Ends the query of a client that takes no rows. It is told so if it ever goes on.
+    fn given_up(&self) -> Error {
+        let error = Error::exhausted(
+            "no rows of the query were taken for too long, and it was ended; send it anew",
+        );
+        if let Some(record) = self.record.upgrade() {
+            failed(&record, &error);
+            // here, as whoever has the rows is not asked for them
+            record.lock().take();
+        }
+        error
+    }
+}
+
+/// Says why a query ended, if it has not yet.
+fn failed(record: &Mutex<Option<Record>>, error: &Error) {
+    if let Some(record) = &mut *record.lock() {
+        record.failed(error);
     }
 }
 
 /// Rows that are being made.
 struct Making {
     deadline: Option<tokio::time::Instant>,
+    /// What is told then.
+    overdue: Error,
     cancelled: watch::Receiver<bool>,
     receiver: mpsc::Receiver<RecordBatch>,
     /// Absent after the end.
     producer: Option<SpawnedTask<Result<()>>>,
-    record: Record,
+    /// Gone when the query was ended because nobody took its rows.
+    record: Arc<Mutex<Option<Record>>>,
 }
 
 impl Making {
     async fn next(mut self) -> Option<(Result<RecordBatch>, Self)> {
         let next = self.batch().await?;
         if let Err(error) = &next {
-            self.record.failed(error);
+            failed(&self.record, error);
             self.producer = None;
         }
         Some((next, self))
@@ -416,21 +462,19 @@ impl Making {
         let batch = tokio::select! {
             biased;
             _ = self.cancelled.wait_for(|cancelled| *cancelled) => return Some(Err(stopped())),
-            () = overdue => return Some(Err(self.record.client.shared().limits.overdue())),
+            () = overdue => return Some(Err(self.overdue.copy())),
             batch = self.receiver.recv() => batch,
         };
         let Some(batch) = batch else {
             let ended = joined(producer.await);
-            if ended.is_ok() {
-                self.record.outcome = Outcome::Done;
+            if let (Ok(()), Some(record)) = (&ended, &mut *self.record.lock()) {
+                record.outcome = Outcome::Done;
             }
             self.producer = None;
             return ended.err().map(Err);
         };
-        if let Err(error) = self.record.count(&batch) {
-            return Some(Err(error));
-        }
-        Some(Ok(batch))
+        let counted = self.record.lock().as_mut().map_or(Ok(()), |record| record.count(&batch));
+        Some(counted.map(|()| batch))
     }
 }
 
@@ -442,6 +486,8 @@ struct Record {
     rows: u64,
     bytes: u64,
     outcome: Outcome,
+    /// Its session is used as long as it runs.
+    _runs: Arc<()>,
 }
 
 impl Record {
@@ -449,7 +495,8 @@ impl Record {
         client.shared().metrics.running.inc();
         // until it is otherwise: whoever drops it before its end has left
         let outcome = Outcome::Cancelled;
-        Self { query, client, began: Instant::now(), rows: 0, bytes: 0, outcome }
+        let _runs = client.runs();
+        Self { query, client, began: Instant::now(), rows: 0, bytes: 0, outcome, _runs }
     }
 
     fn failed(&mut self, error: &Error) {
@@ -498,7 +545,7 @@ impl Drop for Record {
 }
 
 /// Bytes of the rows of a batch, which may be a piece of another.
-fn bytes_of(batch: &RecordBatch) -> u64 {
+pub fn bytes_of(batch: &RecordBatch) -> u64 {
     let bytes = batch.columns().iter().map(|column| {
         let piece = column.to_data().get_slice_memory_size();
         piece.unwrap_or_else(|_| column.get_array_memory_size()) as u64

@@ -554,6 +554,7 @@ async fn bound_rows(
 /// The rows that a statement wrote. One that reads is run to its end.
 async fn updated(client: &Arc<Client>, query: &Arc<Query>) -> Result<i64, Status> {
     if let Some(count) = query.rows_written() {
+        client.told(query);
         return Ok(count);
     }
     let mut rows = told(client, query.rows(client).await)?;

@@ -147,7 +147,8 @@ async fn set_one(
         Some(OptionValue::Double(value)) => format!("SET {setting} = '{value}'"),
         Some(OptionValue::List(_)) => return Err(ErrorValue::InvalidValue),
     };
-    client.begin(&statement).await.map(drop).map_err(|_| ErrorValue::InvalidValue)
+    let begun = client.begin(&statement).await;
+    begun.map(|query| client.told(&query)).map_err(|_| ErrorValue::InvalidValue)
 }
 
 /// The settings that a session may change, with their values.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use almagest_engine::exec::ComputeThreads;
-use almagest_engine::planning::PlanningThreads;
+use almagest_engine::planning::{PlanningThreads, TURNS};
 use almagest_engine::registry::Registry;
 use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, Session, SessionOptions};
 use datafusion::catalog::SchemaProvider;
@@ -149,6 +149,10 @@ impl Shared {
         let stores = stores.ok_or_else(|| Error::bug("a registry without stores"))?;
         let stores = Arc::new(GuardedStores::new(stores, Arc::clone(&access)));
         let registry = registry.with_stores(stores);
+        if let Some(key) = place.as_ref().map(|own| &own.cluster_key).filter(|key| !key.is_empty())
+        {
+            access.keep_secret(key.as_ref());
+        }
         let threads = options.threads.unwrap_or_else(crate::cores);
         let mut settings = SessionConfig::new()
             .with_target_partitions(threads)
@@ -188,12 +192,7 @@ impl Shared {
             access.allow(files);
         }
         let admission = Arc::new(Admission::new(limits.queries));
-        let plans = threads.saturating_mul(PLANS_PER_THREAD);
-        let planning = Arc::new(Admission::new(Limits {
-            running_max: plans,
-            session_max: plans / PLANS_OF_ONE,
-            ..limits.queries
-        }));
+        let planning = Arc::new(Admission::new(planning_limits(threads, limits.queries)));
         let queries = QueryThreads::try_new(threads, limits.queries.running_max)?;
         let ledgers = Ledgers::new(limits.kept_session_max, limits.kept_max);
         Ok(Arc::new(Self {
@@ -258,6 +257,13 @@ impl Shared {
     }
 }
 
+/// What planning may take. No more are let in than there are turns behind it, which are given to whoever
+/// comes first: one user or address could take all of them.
+fn planning_limits(threads: usize, queries: Limits) -> Limits {
+    let plans = threads.saturating_mul(PLANS_PER_THREAD).min(TURNS);
+    Limits { running_max: plans, session_max: (plans / PLANS_OF_ONE).max(1), ..queries }
+}
+
 /// The registered tables of a schema that also opens files by their paths.
 async fn named(tables: &dyn SchemaProvider) -> Result<Layered> {
     let named = Layered::new(vec![]);
@@ -267,4 +273,18 @@ async fn named(tables: &dyn SchemaProvider) -> Result<Layered> {
         }
     }
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_never_has_all_turns_of_planning() {
+        for threads in [1, 2, 8, 32, 1000] {
+            let limits = planning_limits(threads, Limits::default());
+            assert!(limits.running_max <= TURNS, "{threads}");
+            assert!((1..limits.running_max).contains(&limits.session_max), "{threads}");
+        }
+    }
 }

@@ -34,6 +34,7 @@ use parquet::file::properties::WriterProperties;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::known_versions::KnownVersions;
 use super::received::width_of;
 
 /// Bytes of a row group in memory, after which it is written.
@@ -66,6 +67,7 @@ pub struct StoredTables {
     folder: Option<PathBuf>,
     session: Session,
     tables: RwLock<BTreeMap<String, Stored>>,
+    known: KnownVersions,
     /// Those that could not be opened, with the reason.
     unopened: BTreeMap<String, Error>,
     /// One change at a time, with the last number that each table had: none is used again, as queries
@@ -127,6 +129,7 @@ impl StoredTables {
             folder: folder.map(Path::to_path_buf),
             session,
             tables: RwLock::default(),
+            known: KnownVersions::default(),
             unopened: BTreeMap::new(),
             changes: tokio::sync::Mutex::default(),
         };
@@ -185,7 +188,21 @@ impl StoredTables {
         let place = format!("{}/", version.folder.display());
         let options = almagest_engine::registry::TableOptions::new();
         let table = almagest_engine::files::open(&state, &place, Some("PARQUET"), options).await?;
-        Ok(Stored { table, version: Arc::new(version) })
+        let name = version.folder.parent().and_then(|folder| decoded(&file_name(folder)));
+        let stored = Stored { table, version: Arc::new(version) };
+        self.known.add(&name.unwrap_or_default(), &stored.table, &stored.version);
+        Ok(stored)
+    }
+
+    /// What plans have of the tables.
+    pub fn known(&self) -> &KnownVersions {
+        &self.known
+    }
+
+    /// A table as it is now, with the version that it reads.
+    pub fn current(&self, name: &str) -> Option<(Arc<dyn TableProvider>, Arc<Version>)> {
+        let tables = self.tables.read();
+        tables.get(name).map(|now| (Arc::clone(&now.table), Arc::clone(&now.version)))
     }
 
     /// What the queries that begin now may read: held, it stays.
