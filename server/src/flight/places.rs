@@ -112,12 +112,10 @@ fn without_name(text: &str, path: &str, name: &str, is_whole: bool) -> String {
 pub fn tells_of_places(plan: &LogicalPlan) -> Result<bool> {
     let mut tells = false;
     plan.apply_with_subqueries(|node| {
-        tells |= match node {
-            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
-                true
-            }
-            _ => false,
-        };
+        tells |= matches!(
+            node,
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_)
+        );
         Ok(if tells { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(tells)
