@@ -1,6 +1,7 @@
 //! Physical operators: reading arrays, as rows or as partial states of aggregates.
 
 mod arithmetic;
+mod around;
 mod array_exec;
 mod array_scan;
 mod block_aggregate;
@@ -9,6 +10,7 @@ mod compute_threads;
 mod constant_conditions;
 mod descriptors;
 mod downsample;
+mod ended;
 mod file_names;
 mod float_keys;
 mod headroom_pool;
@@ -35,6 +37,7 @@ pub use bounded_depth::BoundedDepth;
 pub use compute_threads::ComputeThreads;
 pub use constant_conditions::ConstantConditions;
 pub use downsample::downsample;
+pub use ended::{Ended, heeding_its_end};
 pub use file_names::FileNames;
 pub(crate) use float_keys::keep_all_groups_of_floats;
 pub use headroom_pool::HeadroomPool;

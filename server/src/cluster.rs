@@ -31,6 +31,7 @@ mod scale;
 mod scheduler;
 mod sendable;
 mod typed_rows;
+mod wanted;
 mod watcher;
 mod work;
 

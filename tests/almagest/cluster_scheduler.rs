@@ -11,7 +11,9 @@ use almagest::{ErrorKind, Session, SessionOptions};
 use almagest_engine::exec::progress::Progress;
 
 use crate::processes::{command, local_options};
-use crate::shuffled_join::{JOIN, LONGEST, on_cluster, outcome, until, write_tables};
+use crate::shuffled_join::{
+    JOIN, LONGEST, on_cluster, outcome, running, signal, until, write_tables,
+};
 
 /// A process that is ended with the test.
 struct Running(Child);
@@ -100,6 +102,40 @@ async fn a_query_that_runs_for_too_long_is_ended_and_its_place_is_free() {
     assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
     assert!(error.message().contains("longer than the 3 s"), "{error}");
     outcome(&session, "SELECT count(*) FROM generate_series(1, 10)").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_cancelled_before_its_task_begins_keeps_no_place() {
+    let (cluster, session) = limited(Limits::default()).await;
+    // what the executor is told from now on it hears all at once, in no order
+    signal(&cluster, 0, "STOP");
+    let asking = session.clone();
+    let asked = tokio::spawn(async move { outcome(&asking, LONG).await });
+    running(&cluster, |stage| !stage.running_on.is_empty()).await;
+    asked.abort();
+    until(|| cluster.watcher().query_count() == 0).await;
+    signal(&cluster, 0, "CONT");
+    let small = outcome(&session, "SELECT count(*) FROM generate_series(1, 10)");
+    tokio::time::timeout(LONGEST, small).await.expect("the place is taken").unwrap();
+    // and what was cancelled is not computed beside it
+    let pid = cluster.process_ids()[0].unwrap();
+    let is_idle = async {
+        loop {
+            let before = processor_time(pid);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if processor_time(pid) < before + 50 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LONGEST, is_idle).await.expect("the executor computes on");
+}
+
+/// The hundredths of a second that a process has computed.
+fn processor_time(pid: u32) -> u64 {
+    let told = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = told.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
+    fields.map(|field| field.parse::<u64>().unwrap()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use futures::{Stream, StreamExt};
 
-use super::turns::{Meter, TURN};
+use super::turns::{Meter, TURN, rest};
 
 /// By how much a slice may be larger or smaller than the one before it.
 const STEP_MAX: usize = 8;
@@ -133,8 +133,7 @@ impl Stream for Sliced {
             self.size.learn(rows, took);
         }
         if self.meter.is_over() {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+            return rest(context);
         }
         if let Some(slice) = self.slice() {
             return Poll::Ready(Some(slice));

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -36,9 +36,11 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
     ReplaceChildrenOptions,
 };
-use futures::{Stream, StreamExt};
+use futures::{Future, Stream, StreamExt};
 use parking_lot::Mutex;
 
+use super::around::stands_around_its_input;
+use super::ended::Ended;
 use super::slices::{Sliced, Slices};
 use crate::Error;
 use crate::rewrite::canonical;
@@ -206,67 +208,6 @@ struct SliceExec {
     slices: Slices,
 }
 
-/// What both have in common, which are their input in all but how it is run.
-macro_rules! stands_around_its_input {
-    ($exec:ident, |$this:ident, $child:ident| $again:expr) => {
-        impl DisplayAs for $exec {
-            fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str(stringify!($exec))
-            }
-        }
-
-        impl ExecutionPlan for $exec {
-            fn name(&self) -> &'static str {
-                stringify!($exec)
-            }
-
-            fn properties(&self) -> &Arc<PlanProperties> {
-                self.input.properties()
-            }
-
-            fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-                vec![&self.input]
-            }
-
-            fn maintains_input_order(&self) -> Vec<bool> {
-                vec![true]
-            }
-
-            fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-                vec![false]
-            }
-
-            fn apply_expressions(
-                &self,
-                _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-            ) -> DfResult<TreeNodeRecursion> {
-                Ok(TreeNodeRecursion::Continue)
-            }
-
-            fn with_new_children(
-                self: Arc<Self>,
-                mut children: Vec<Arc<dyn ExecutionPlan>>,
-            ) -> DfResult<Arc<dyn ExecutionPlan>> {
-                match (children.pop(), children.is_empty()) {
-                    (Some($child), true) => {
-                        let $this = self;
-                        Ok(Arc::new($again))
-                    }
-                    _ => Err(Error::bug("an operator that takes exactly one child").into()),
-                }
-            }
-
-            fn execute(
-                &self,
-                partition: usize,
-                context: Arc<TaskContext>,
-            ) -> DfResult<SendableRecordBatchStream> {
-                self.run(partition, context)
-            }
-        }
-    };
-}
-
 stands_around_its_input!(TurnExec, |this, input| TurnExec {
     input,
     meters: Arc::clone(&this.meters)
@@ -285,8 +226,9 @@ impl TurnExec {
     ) -> DfResult<SendableRecordBatchStream> {
         // before the operator runs, whose input looks for it
         let meter = self.meters.begin(partition);
+        let ended = Ended::of(&context);
         let input = self.input.execute(partition, context)?;
-        Ok(Box::pin(Turns { input, meter }))
+        Ok(Box::pin(Turns { input, meter, ended }))
     }
 }
 
@@ -301,20 +243,32 @@ impl SliceExec {
     }
 }
 
+/// Gives up the thread until all others that are ready, files and timers among them, had their turn.
+/// Whoever merely wakes itself is asked again and again before the runtime looks at its timers: on
+/// threads that are all busy with turns, one of two seconds would ring after five.
+pub(super) fn rest<T>(context: &mut Context<'_>) -> Poll<T> {
+    match pin!(tokio::task::yield_now()).poll(context) {
+        Poll::Pending => {}
+        Poll::Ready(()) => context.waker().wake_by_ref(),
+    }
+    Poll::Pending
+}
+
 /// The rows of an operator, by turns.
 struct Turns {
     input: SendableRecordBatchStream,
     meter: Arc<Meter>,
+    ended: Arc<Ended>,
 }
 
 impl Stream for Turns {
     type Item = DfResult<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.ended.check()?;
         if self.meter.asked() {
             self.meter.answered(true);
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+            return rest(context);
         }
         let rows = self.input.poll_next_unpin(context);
         self.meter.answered(rows.is_pending());
@@ -384,6 +338,26 @@ mod tests {
 
     /// Far above a turn, as machines that test are busy; below what each took before.
     const LONGEST: Duration = Duration::from_millis(2500);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn timers_ring_while_an_operator_works() {
+        let options = SessionOptions { threads: Some(1), ..SessionOptions::default() };
+        let session = Session::try_new(&Registry::default(), &options).unwrap();
+        let endless = "SELECT sum(sin(value)) FROM generate_series(1, 100000000000)";
+        let frame = session.sql(endless).await.unwrap();
+        let query = tokio::spawn(async move { frame.collect().await });
+        let rung = tokio::spawn(async {
+            let begun = Instant::now();
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            begun.elapsed()
+        });
+        let rung = rung.await.unwrap();
+        assert!(!query.is_finished());
+        query.abort();
+        assert!(rung < LONGEST, "{rung:?}");
+    }
 
     #[tokio::test]
     async fn no_operator_keeps_its_thread() {

@@ -19,6 +19,7 @@ use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
 use super::contact::Contact;
 use super::guarded_ports::{TaskSecret, guard_tasks, guarded_results, private_address};
 use super::quota::Quota;
+use super::wanted::Wanted;
 use super::{Address, ClusterKey};
 
 /// How often an executor says that it lives, if nothing else is asked for.
@@ -85,7 +86,8 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
     reach(&options.scheduler, Duration::from_secs(options.connect_seconds.into())).await?;
     // that both have one key, or none
     let (address, key) = (options.scheduler.clone(), options.key.clone());
-    Contact { address, key }.check().await?;
+    let scheduler = Contact { address, key };
+    scheduler.check().await?;
     let listen = match &options.key {
         None => options.bind,
         Some(_) => private_address(options.bind),
@@ -104,7 +106,8 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
     let stores = assembly.clone();
     let name = options.name.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
     let memory_share = options.memory_bytes_max.map(|bytes| bytes / options.cores.max(1));
-    let quota = Quota::new(options.disk_bytes_max, memory_share, secret);
+    let wanted = Wanted::new(scheduler);
+    let quota = Quota::new(options.disk_bytes_max, memory_share, secret, wanted);
     let config = ExecutorProcessConfig {
         executor_id: name,
         bind_host: listen.to_string(),

@@ -4,7 +4,7 @@
 //! Requests pass through, but for those of clients about queries. What Ballista tells of the stages
 //! of a query that ended is joined by who worked on them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,11 @@ use crate::limits::{Admission, Limits, Pass};
 
 /// How often a query that runs is looked at.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How often one that must end is cancelled, until it ends: Ballista ignores it while it plans.
+const CANCEL_PAUSE: Duration = Duration::from_millis(200);
+/// How long a query may be unknown: Ballista takes it in after it has answered, and does not know it
+/// for a moment as it ends.
+const UNKNOWN_LONGEST: Duration = Duration::from_secs(5);
 /// The operator under whose name a stage's executors are told, each with its tasks.
 pub const EXECUTORS: &str = "executors";
 
@@ -48,34 +53,51 @@ pub struct Gatekeeper {
     admission: Arc<Admission>,
     /// Queries that ran for too long.
     overdue: Arc<Mutex<HashSet<JobId>>>,
+    /// Queries that go on, and whether somebody still waits for them.
+    wanted: Arc<Mutex<HashMap<JobId, bool>>>,
 }
 
 impl Gatekeeper {
     /// The service of `server`, whose queries `jobs` knows, within `limits`.
     pub fn new(server: Server, jobs: Arc<dyn JobState>, limits: Limits) -> Self {
-        Self { server, jobs, admission: Arc::new(Admission::new(limits)), overdue: Arc::default() }
+        let admission = Arc::new(Admission::new(limits));
+        Self { server, jobs, admission, overdue: Arc::default(), wanted: Arc::default() }
     }
 
-    /// Holds the place of a query until it ends, and ends it when its time is over.
+    /// Holds the place of a query until it ends, and ends it when its time is over or nobody wants it.
     async fn accompany(self, job_id: JobId, pass: Pass) {
         let begun = Instant::now();
         let time_max = self.admission.limits().time_max;
-        while self.is_unfinished(&job_id).await {
-            if time_max.is_some_and(|time| begun.elapsed() > time)
-                && self.overdue.lock().insert(job_id.clone())
+        let mut life = Life { known_at: begun };
+        let mut cancelled_at: Option<Instant> = None;
+        while life.goes_on(self.status(&job_id).await.as_ref(), Instant::now()) {
+            if time_max.is_some_and(|time| begun.elapsed() > time) {
+                self.overdue.lock().insert(job_id.clone());
+                self.no_longer_wanted(&job_id);
+            }
+            if self.wanted.lock().get(&job_id) == Some(&false)
+                && cancelled_at.is_none_or(|at| at.elapsed() > CANCEL_PAUSE)
             {
+                cancelled_at = Some(Instant::now());
                 // one that ends at this moment needs nothing
                 let _ = self.server.cancel_job(job_id.clone()).await;
             }
             tokio::time::sleep(PAUSE).await;
         }
+        self.wanted.lock().remove(&job_id);
         drop(pass);
     }
 
-    async fn is_unfinished(&self, job_id: &JobId) -> bool {
+    /// Nobody waits for a query any more.
+    fn no_longer_wanted(&self, job_id: &JobId) {
+        if let Some(is_wanted) = self.wanted.lock().get_mut(job_id) {
+            *is_wanted = false;
+        }
+    }
+
+    async fn status(&self, job_id: &JobId) -> Option<job_status::Status> {
         let status = self.server.state.task_manager.get_job_status(job_id).await;
-        let status = status.ok().flatten().and_then(|status| status.status);
-        matches!(status, Some(job_status::Status::Queued(_) | job_status::Status::Running(_)))
+        status.ok().flatten().and_then(|status| status.status)
     }
 
     /// How far a query is that runs.
@@ -87,6 +109,26 @@ impl Gatekeeper {
 
     async fn graph(&self, job_id: &JobId) -> Option<ExecutionGraphBox> {
         self.jobs.get_execution_graph(job_id).await.ok().flatten()
+    }
+}
+
+/// Whether a query still goes on, from what is told of it again and again.
+struct Life {
+    /// When it was known last.
+    known_at: Instant,
+}
+
+impl Life {
+    fn goes_on(&mut self, status: Option<&job_status::Status>, now: Instant) -> bool {
+        use job_status::Status::{Failed, Queued, Running, Successful};
+        match status {
+            Some(Queued(_) | Running(_)) => {
+                self.known_at = now;
+                true
+            }
+            Some(Successful(_) | Failed(_)) => false,
+            None => now.duration_since(self.known_at) <= UNKNOWN_LONGEST,
+        }
     }
 }
 
@@ -121,7 +163,9 @@ impl SchedulerGrpc for Gatekeeper {
         let pass = pass.map_err(|error| Status::resource_exhausted(error.to_string()))?;
         let response = self.server.execute_query(request).await?;
         if let Some(execute_query_result::Result::Success(accepted)) = &response.get_ref().result {
-            tokio::spawn(self.clone().accompany(accepted.job_id.as_str().into(), pass));
+            let job_id: JobId = accepted.job_id.as_str().into();
+            self.wanted.lock().insert(job_id.clone(), true);
+            tokio::spawn(self.clone().accompany(job_id, pass));
         }
         Ok(response)
     }
@@ -186,6 +230,7 @@ impl SchedulerGrpc for Gatekeeper {
         &self,
         request: Request<CancelJobParams>,
     ) -> Result<Response<CancelJobResult>, Status> {
+        self.no_longer_wanted(&request.get_ref().job_id.as_str().into());
         SchedulerGrpc::cancel_job(&self.server, request).await
     }
 
@@ -236,5 +281,22 @@ impl SchedulerGrpc for Gatekeeper {
         request: Request<ExecutorStoppedParams>,
     ) -> Result<Response<ExecutorStoppedResult>, Status> {
         self.server.executor_stopped(request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_is_not_known_yet_goes_on_until_it_has_ended() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut life = Life { known_at: begun };
+        assert!(life.goes_on(None, at(1)));
+        assert!(life.goes_on(Some(&job_status::Status::Queued(Default::default())), at(60)));
+        assert!(life.goes_on(None, at(64)));
+        assert!(!life.goes_on(Some(&job_status::Status::Failed(Default::default())), at(65)));
+        assert!(!life.goes_on(None, at(66)));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use almagest_engine::Error;
 use almagest_engine::bounds::{ValueLimit, limiting_unnest};
-use almagest_engine::exec::{by_turns, spilling_joins, with_settings};
+use almagest_engine::exec::{Ended, by_turns, heeding_its_end, spilling_joins, with_settings};
 use almagest_engine::files::naming_files;
 use almagest_engine::session::fit_sorts;
 use async_trait::async_trait;
@@ -30,6 +30,7 @@ use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 
 use super::guarded_ports::TaskSecret;
+use super::wanted::Wanted;
 
 /// How often the folder is looked at.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -40,18 +41,21 @@ pub struct Quota {
     disk_bytes_max: Option<u64>,
     memory_bytes_share: Option<usize>,
     secret: Option<TaskSecret>,
+    wanted: Wanted,
 }
 
 impl Quota {
     /// Tasks may keep `disk_bytes_max` bytes on disk together, and one may hold
-    /// `memory_bytes_share` in memory. Only tasks with `secret` run, if there is one.
+    /// `memory_bytes_share` in memory. Only tasks with `secret` run, if there is one, and only while
+    /// their queries are `wanted`.
     pub fn new(
         disk_bytes_max: Option<u64>,
         memory_bytes_share: Option<usize>,
         secret: Option<TaskSecret>,
+        wanted: Wanted,
     ) -> Self {
         let engine = DefaultExecutionEngine::new();
-        Self { engine, disk_bytes_max, memory_bytes_share, secret }
+        Self { engine, disk_bytes_max, memory_bytes_share, secret, wanted }
     }
 }
 
@@ -70,19 +74,28 @@ impl ExecutionEngine for Quota {
             secret.check(config)?;
         }
         let plan = naming_files(limiting_unnest(plan)?, ValueLimit::of(config.options()))?;
-        let plan = spilling_joins(by_turns(plan)?)?;
+        let plan = spilling_joins(heeding_its_end(by_turns(plan)?)?)?;
+        let wanted = self.wanted.clone();
         let task = self.engine.create_query_stage_exec(
-            job_id, stage_id, task_id, partitions, plan, work_dir, config,
+            job_id.clone(),
+            stage_id,
+            task_id,
+            partitions,
+            plan,
+            work_dir,
+            config,
         )?;
         let (disk, memory) = (self.disk_bytes_max, self.memory_bytes_share);
-        Ok(Arc::new(Limited { task, folder: work_dir.into(), disk, memory }))
+        Ok(Arc::new(Limited { task, job_id, wanted, folder: work_dir.into(), disk, memory }))
     }
 }
 
-/// A task that ends when the disk is used up.
+/// A task that ends when the disk is used up, or its query has ended.
 #[derive(Debug)]
 struct Limited {
     task: Arc<dyn QueryStageExecutor>,
+    job_id: JobId,
+    wanted: Wanted,
     folder: PathBuf,
     disk: Option<u64>,
     memory: Option<usize>,
@@ -120,16 +133,18 @@ impl QueryStageExecutor for Limited {
         task_id: usize,
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
-        let context = match self.memory {
-            None => context,
-            Some(bytes) => {
-                let settings = fit_sorts(context.session_config().clone(), bytes);
-                Arc::new(with_settings(&context, settings))
-            }
+        let settings = context.session_config().clone();
+        let settings = match self.memory {
+            None => settings,
+            Some(bytes) => fit_sorts(settings, bytes),
         };
+        // dropped when this is, also if the task is cancelled
+        let (settings, _ends) = Ended::with_dropped(settings);
+        let context = Arc::new(with_settings(&context, settings));
         tokio::select! {
             written = self.task.execute_query_stage(task_id, context) => written,
             full = self.full() => Err(full),
+            ended = self.wanted.no_longer(&self.job_id) => Err(ended),
         }
     }
 
