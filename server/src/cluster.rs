@@ -26,6 +26,7 @@ mod processes;
 mod query;
 mod quota;
 mod relation_names;
+mod rows_without_columns;
 #[cfg(test)]
 mod scale;
 mod scheduler;

@@ -34,6 +34,7 @@ use super::ClusterKey;
 use super::guarded_ports::TaskSecret;
 use super::hash_joins;
 use super::one_right_side::OneRightSide;
+use super::rows_without_columns::RowsWithoutColumns;
 use super::sendable::Sendable;
 use crate::assemble;
 
@@ -207,6 +208,7 @@ impl Assembly {
         let state = assemble::session_with(&self.registry, &options)?.context().state();
         let builder = SessionStateBuilder::new_from_existing(state)
             .with_physical_optimizer_rule(Arc::new(OneRightSide))
+            .with_physical_optimizer_rule(Arc::new(RowsWithoutColumns))
             .with_physical_optimizer_rule(Arc::new(CutLeaves))
             .with_physical_optimizer_rule(Arc::new(Sendable::new(self.physical_codec())));
         Ok(builder.build())
