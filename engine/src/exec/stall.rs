@@ -8,7 +8,8 @@
 //! at the clock; long computing, which is work; other queries, whatever they do; a slow store. Clients of
 //! stores give up a request after 30 s and wake the query; but a file of a tape archive may take minutes.
 //! So a query of which a scan waits, or which writes, has [`STORAGE_PATIENCE`] times as long, and one over a
-//! source without an end has no limit. Not here: tasks of executors, whose writers Ballista 55 runs unseen.
+//! source without an end has no limit. On an executor the
+//! input of a task's writer is watched: what it waits for from other executors is storage too.
 
 use std::fmt;
 use std::pin::Pin;

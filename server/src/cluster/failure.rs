@@ -79,10 +79,15 @@ fn innermost(text: &str) -> &str {
     if text.contains("DivideByZero") {
         return "Divide by zero error";
     }
-    match (text.find("(\""), text.rfind("\")")) {
-        (Some(start), Some(end)) if start + 2 <= end => &text[start + 2..end],
-        _ => text,
-    }
+    let Some(words) = text.find("(\"").and_then(|start| text.get(start + 2..)) else { return text };
+    // quotes within are shown behind a backslash
+    let mut is_escaped = false;
+    let end = words.find(|seen| {
+        let ends = seen == '"' && !is_escaped;
+        is_escaped = seen == '\\' && !is_escaped;
+        ends
+    });
+    end.and_then(|end| words.get(..end)).unwrap_or(text)
 }
 
 /// What stands innermost.
@@ -120,5 +125,10 @@ mod tests {
              DataFusionError(ArrowError(CastError(\"no number: 'x'\"), None))",
         );
         assert_eq!(error.message(), "no number: 'x'");
+        let error = error_of(
+            "Job 7f failed: Task failed due to runtime execution error: DataFusionError(\
+             ArrowError(InvalidArgumentError(\"no \\\"rows\\\" here\"), Some(\"a backtrace\")))",
+        );
+        assert_eq!(error.message(), "no \"rows\" here");
     }
 }

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use almagest_engine::Error;
 use almagest_engine::bounds::{ValueLimit, limiting_unnest};
-use almagest_engine::exec::{Ended, by_turns, heeding_its_end, spilling_joins, with_settings};
+use almagest_engine::config::AlmagestOptions;
+use almagest_engine::exec::{
+    Ended, by_turns, heeding_its_end, spilling_joins, watched, with_settings,
+};
 use almagest_engine::files::naming_files;
 use almagest_engine::session::fit_sorts;
 use async_trait::async_trait;
@@ -26,6 +29,7 @@ use ballista_executor::execution_engine::{
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 
@@ -75,6 +79,7 @@ impl ExecutionEngine for Quota {
         }
         let plan = naming_files(limiting_unnest(plan)?, ValueLimit::of(config.options()))?;
         let plan = spilling_joins(heeding_its_end(by_turns(plan)?)?)?;
+        let plan = watching(plan, AlmagestOptions::of(config.options()).stall_timeout.0)?;
         let wanted = self.wanted.clone();
         let task = self.engine.create_query_stage_exec(
             job_id.clone(),
@@ -88,6 +93,16 @@ impl ExecutionEngine for Quota {
         let (disk, memory) = (self.disk_bytes_max, self.memory_bytes_share);
         Ok(Arc::new(Limited { task, job_id, wanted, folder: work_dir.into(), disk, memory }))
     }
+}
+
+/// The plan of a task, whose writer fails when nothing has moved below it for `timeout`.
+fn watching(
+    writer: Arc<dyn ExecutionPlan>,
+    timeout: Option<Duration>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let inputs = writer.children().into_iter().cloned();
+    let inputs = inputs.map(|input| watched(input, timeout)).collect::<Result<_>>()?;
+    replace_children_if_necessary(writer, inputs)
 }
 
 /// A task that ends when the disk is used up, or its query has ended.
@@ -178,7 +193,29 @@ fn bytes_in(folder: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use ballista_core::execution_plans::ShuffleWriterExec;
+    use datafusion::physical_plan::test::exec::BlockingExec;
+    use datafusion::prelude::SessionContext;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_task_in_which_nothing_moves_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let never = Schema::new(vec![Field::new("a", DataType::Int64, true)]);
+        let never = Arc::new(BlockingExec::new(Arc::new(never), 1));
+        let work_dir = folder.path().display().to_string();
+        let writer = ShuffleWriterExec::try_new("q".into(), 1, never, work_dir.clone()).unwrap();
+        let plan = watching(Arc::new(writer), Some(Duration::from_millis(20))).unwrap();
+        let settings = SessionConfig::new();
+        let task = DefaultExecutionEngine::new()
+            .create_query_stage_exec("q".into(), 1, 0, vec![0], plan, &work_dir, &settings)
+            .unwrap();
+        let context = SessionContext::new_with_config(settings).task_ctx();
+        let error = task.execute_query_stage(0, context).await.unwrap_err();
+        assert!(error.to_string().contains("nothing has moved in the query"), "{error}");
+    }
 
     #[test]
     fn files_in_folders_count() {
