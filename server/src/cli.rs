@@ -252,11 +252,14 @@ fn with_hint(error: clap::Error) -> clap::Error {
         let named = matches!(kind, ContextKind::InvalidArg | ContextKind::InvalidSubcommand);
         named.then(|| value.to_string())
     });
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     let Some(word) = word.filter(|word| bare && !word.starts_with('-')) else { return error };
     let hint = if word.contains(char::is_whitespace) {
         format!("a statement follows -c: almagest -c \"{word}\"")
     } else if word.ends_with(".sql") {
         format!("a file of statements follows -f: almagest -f {word}")
+    } else if usage.contains("almagest serve") && std::path::Path::new(&word).is_dir() {
+        format!("folders that are served follow --data: almagest serve --data {word}")
     } else if std::path::Path::new(&word).exists() {
         format!("a file stands in a statement: almagest -c \"SELECT * FROM '{word}' LIMIT 10\"")
     } else {

@@ -7,10 +7,10 @@ use almagest::cluster::LocalCluster;
 use futures::StreamExt;
 use tokio::time::{sleep, timeout};
 
-use crate::processes::{local_cluster, local_options};
 use crate::shuffled_join::{
     JOIN, LONGEST, answer, file_count, in_process, on_cluster, running, signal, until, write_tables,
 };
+use almagest_tests::processes::{local_cluster, local_options};
 
 const PAUSE: Duration = Duration::from_millis(5);
 

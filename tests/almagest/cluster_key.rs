@@ -10,8 +10,8 @@ use almagest::{AlmagestOptions, ErrorKind, Scheduler, Session, SessionOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::processes::{command, local_options};
 use crate::shuffled_join::{JOIN, LONGEST, answer, outcome, with_tables, write_tables};
+use almagest_tests::processes::{command, local_options};
 
 const QUERIES: [&str; 2] = [
     "SELECT count(*), max(gaussian_filter(value, 1.5)) FROM 'data/image.h5'",

@@ -10,10 +10,10 @@ use almagest::cluster::{Address, Limits, LocalCluster, Place, session_at};
 use almagest::{ErrorKind, Session, SessionOptions};
 use almagest_engine::exec::progress::Progress;
 
-use crate::processes::{command, local_options};
 use crate::shuffled_join::{
     JOIN, LONGEST, on_cluster, outcome, running, signal, until, write_tables,
 };
+use almagest_tests::processes::{command, local_options};
 
 /// A process that is ended with the test.
 struct Running(Child);

@@ -9,11 +9,11 @@ use almagest::cluster::{LocalCluster, LocalOptions, Place, session_at};
 use almagest::{ErrorKind, Session, SessionOptions};
 
 use crate::object_stores::serve_with;
-use crate::processes::{command, local_cluster, local_options};
 use crate::shuffled_join::{
     JOIN, answer, file_count, in_process, on_cluster, outcome, running, signal, until, with_tables,
     write_tables,
 };
+use almagest_tests::processes::{command, local_cluster, local_options};
 
 fn plain_session(cluster: &LocalCluster) -> Session {
     let place = Place::At(cluster.address().clone());

@@ -5,9 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::flight::{ENDLESS, Running, open_to_all, running, start, started, until, writable};
-use crate::processes::command;
 use almagest::flight::{Entrance, FlightLimits, Served, Users};
+use almagest_tests::processes::command;
+use almagest_tests::served::{
+    ENDLESS, Running, open_to_all, running, start, started, until, writable,
+};
 
 fn connected(server: &Running) -> Command {
     let mut command = Command::new(command());

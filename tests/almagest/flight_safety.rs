@@ -13,7 +13,7 @@ use futures::StreamExt;
 use prost::Message;
 use tonic::Code;
 
-use crate::flight::{
+use almagest_tests::served::{
     ENDLESS, Running, asked, channel, client, fetched, open_to_all, refused, running, start,
     started, text, until, writable,
 };

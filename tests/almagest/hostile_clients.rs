@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
 
-use crate::flight::{
+use almagest_tests::served::{
     Running, asked, channel, client, open_to_all, refused, running, start, started, text, until,
     writable,
 };

@@ -24,8 +24,8 @@ use prost::bytes::Bytes;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::flight::{channel, client, open_to_all, start, started, text, writable};
 use crate::hostile_clients::answers_are_right;
+use almagest_tests::served::{channel, client, open_to_all, start, started, text, writable};
 
 /// Rows as the messages of a DoPut, without its command.
 async fn messages(rows: RecordBatch, codec: Option<CompressionType>) -> Vec<FlightData> {
