@@ -182,6 +182,46 @@ impl ArraySource for Noted {
         self.array.location()
     }
 
+    fn select(&self, fields: &[usize]) -> Option<Arc<dyn ArraySource>> {
+        self.array.select(fields)
+    }
+
+    async fn open(&self, context: &ReadContext) -> almagest_engine::Result<()> {
+        self.array.open(context).await
+    }
+
+    async fn fetch(
+        &self,
+        region: &Region,
+        context: &ReadContext,
+    ) -> almagest_engine::Result<Fetched> {
+        self.array.fetch(region, context).await
+    }
+
+    fn is_remote(&self) -> bool {
+        self.array.is_remote()
+    }
+
+    fn decodes_whole_chunks(&self, region: &Region) -> bool {
+        self.array.decodes_whole_chunks(region)
+    }
+
+    fn reads_more_than(&self, region: &Region) -> bool {
+        self.array.reads_more_than(region)
+    }
+
+    fn is_uniform(&self, region: &Region) -> bool {
+        self.array.is_uniform(region)
+    }
+
+    fn cut_shape(&self) -> Option<Vec<u64>> {
+        self.array.cut_shape()
+    }
+
+    fn working_bytes(&self, region: &Region) -> u64 {
+        self.array.working_bytes(region)
+    }
+
     fn decode(
         &self,
         region: &Region,

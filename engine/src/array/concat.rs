@@ -100,6 +100,10 @@ impl ArraySource for Concat {
         &self.meta
     }
 
+    fn select(&self, _: &[usize]) -> Option<Arc<dyn ArraySource>> {
+        None
+    }
+
     fn storage(&self) -> Storage {
         let width = self.meta.data_type.primitive_width().unwrap_or(1) as u64;
         Storage {
@@ -119,8 +123,21 @@ impl ArraySource for Concat {
         format!("{} along {}{more}", shown.join(", "), self.meta.dims[self.axis])
     }
 
+    /// Inputs are opened as they are fetched, and only those that a region touches.
+    async fn open(&self, _: &ReadContext) -> Result<()> {
+        Ok(())
+    }
+
     fn is_remote(&self) -> bool {
         self.inputs.iter().any(|input| input.is_remote())
+    }
+
+    fn decodes_whole_chunks(&self, _: &Region) -> bool {
+        false
+    }
+
+    fn is_uniform(&self, _: &Region) -> bool {
+        false
     }
 
     fn cut_shape(&self) -> Option<Vec<u64>> {
@@ -135,9 +152,8 @@ impl ArraySource for Concat {
     }
 
     fn working_bytes(&self, region: &Region) -> u64 {
-        let width = self.meta.data_type.primitive_width().unwrap_or(16) as u64;
         let parts = self.parts(region).map(|(input, theirs, _)| input.working_bytes(&theirs));
-        parts.fold(region.element_count().saturating_mul(width), u64::saturating_add)
+        parts.fold(self.meta.bytes_of(region), u64::saturating_add)
     }
 
     async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {

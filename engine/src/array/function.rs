@@ -102,6 +102,10 @@ impl ArraySource for Derived {
         &self.meta
     }
 
+    fn select(&self, _: &[usize]) -> Option<Arc<dyn ArraySource>> {
+        None
+    }
+
     fn storage(&self) -> Storage {
         let width = self.meta.data_type.primitive_width().unwrap_or(1) as u64;
         Storage {
@@ -121,8 +125,17 @@ impl ArraySource for Derived {
         }
     }
 
+    /// Inputs are opened as they are fetched.
+    async fn open(&self, _: &ReadContext) -> Result<()> {
+        Ok(())
+    }
+
     fn is_remote(&self) -> bool {
         self.inputs.iter().any(|input| input.is_remote())
+    }
+
+    fn decodes_whole_chunks(&self, _: &Region) -> bool {
+        false
     }
 
     fn is_uniform(&self, region: &Region) -> bool {
@@ -148,16 +161,15 @@ impl ArraySource for Derived {
 
     /// Without the windows that are too large: these are never read.
     fn working_bytes(&self, region: &Region) -> u64 {
-        let width = self.meta.data_type.primitive_width().unwrap_or(16) as u64;
         let inputs = self.placed(region).flatten().map(|(input, placed)| {
             let regions = placed.regions();
             let inside: u64 = regions.iter().map(Region::element_count).sum();
-            let width = input.meta().data_type.primitive_width().unwrap_or(16) as u64;
-            let beyond = placed.element_count().saturating_sub(inside).saturating_mul(width);
+            let beyond = placed.element_count().saturating_sub(inside);
+            let beyond = input.meta().bytes_of_elements(beyond);
             let parts = regions.iter().map(|part| input.working_bytes(part));
             parts.fold(beyond, u64::saturating_add)
         });
-        inputs.fold(region.element_count().saturating_mul(width), u64::saturating_add)
+        inputs.fold(self.meta.bytes_of(region), u64::saturating_add)
     }
 
     async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {

@@ -31,10 +31,10 @@ use parking_lot::Mutex;
 use super::array_scan::{ArrayColumn, ArrayScan, Output};
 use super::compute_threads::ComputeThreads;
 use super::descriptors::runs_of;
-use super::read_box::Passing;
+use super::read_box::{ColumnRead, Passing};
 use super::reduce::BoxStates;
 use super::uniform::what_is_read;
-use crate::array::{ChunkCache, Fetched, ReadContext, ReadCounters, Region};
+use crate::array::{ChunkCache, ReadContext, ReadCounters, Region};
 use crate::{Error, Result};
 
 /// Boxes whose stored bytes are fetched ahead of the one that is decoded, for each partition.
@@ -315,7 +315,7 @@ struct OpenStates {
 struct Fetching {
     region: Region,
     passing: Passing,
-    fetched: Vec<Fetched>,
+    fetched: Vec<ColumnRead>,
     context: ReadContext,
 }
 
@@ -421,8 +421,10 @@ impl Reader {
         }
         let context = ReadContext::new(self.cache.clone(), Arc::clone(&self.runtime));
         let mut fetched = vec![];
-        for (_, source) in self.scan.reading_order(&region).collect::<Vec<_>>() {
-            fetched.push(context.fetch(source, &what_is_read(source.as_ref(), &region)).await?);
+        for (column, source) in self.scan.reading_order(&region).collect::<Vec<_>>() {
+            let part = what_is_read(source.as_ref(), &region);
+            let stored = context.fetch(source, &part).await?;
+            fetched.push(ColumnRead { column, part, stored });
         }
         Ok(Some(Fetching { region, passing, fetched, context }))
     }
