@@ -157,12 +157,8 @@ impl ArraySource for Concat {
     }
 
     async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {
-        let wanted: Vec<_> =
-            self.parts(region).map(|(input, theirs, _)| (Arc::clone(input), theirs)).collect();
-        let mut parts = Vec::with_capacity(wanted.len());
-        for (input, theirs) in wanted {
-            parts.push(context.fetch(&input, &theirs).await?);
-        }
+        let wanted = self.parts(region).map(|(input, theirs, _)| (Arc::clone(input), theirs));
+        let parts = context.fetch_all(wanted.collect()).await?;
         Ok(Fetched { parts, ..Fetched::default() })
     }
 
@@ -180,5 +176,38 @@ impl ArraySource for Concat {
             return Block::try_new(region.clone(), none);
         }
         joined(&blocks, region)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::super::context::FETCHES_AT_ONCE;
+    use super::super::{CountedArray, Fetches, MemoryArray};
+    use super::*;
+
+    /// The most fetches that were under way while a row of so many arrays was read, after looking
+    /// whether it is read rightly.
+    async fn fetches_at_once(inputs: usize) -> usize {
+        let fetches = Arc::new(Fetches::default());
+        let input = |number: usize| -> Arc<dyn ArraySource> {
+            let value: ArrayRef = Arc::new(Int64Array::from(vec![number as i64]));
+            let array = MemoryArray::try_new(vec!["x".into()], vec![1], value).unwrap();
+            Arc::new(CountedArray::new(Arc::new(array), &fetches))
+        };
+        let row = concat(0, (0..inputs).map(input).collect()).unwrap();
+        let (context, whole) = (ReadContext::default(), Region::whole(&[inputs as u64]));
+        let fetched = context.fetch(&row, &whole).await.unwrap();
+        let block = context.read(&row, &whole, fetched).unwrap();
+        let expected: ArrayRef = Arc::new(Int64Array::from_iter_values(0..inputs as i64));
+        assert_eq!(block.values(), &expected);
+        fetches.most()
+    }
+
+    #[tokio::test]
+    async fn inputs_are_fetched_at_once_up_to_a_bound() {
+        assert_eq!(fetches_at_once(5).await, 5);
+        assert_eq!(fetches_at_once(100).await, FETCHES_AT_ONCE);
     }
 }

@@ -420,12 +420,16 @@ impl Reader {
             return Ok(None);
         }
         let context = ReadContext::new(self.cache.clone(), Arc::clone(&self.runtime));
-        let mut fetched = vec![];
-        for (column, source) in self.scan.reading_order(&region).collect::<Vec<_>>() {
+        let (mut reads, mut wanted) = (vec![], vec![]);
+        for (column, source) in self.scan.reading_order(&region) {
             let part = what_is_read(source.as_ref(), &region);
-            let stored = context.fetch(source, &part).await?;
-            fetched.push(ColumnRead { column, part, stored });
+            wanted.push((Arc::clone(source), part.clone()));
+            reads.push((column, part));
         }
+        let stored = context.fetch_all(wanted).await?;
+        let fetched = reads.into_iter().zip(stored);
+        let fetched = fetched.map(|((column, part), stored)| ColumnRead { column, part, stored });
+        let fetched = fetched.collect();
         Ok(Some(Fetching { region, passing, fetched, context }))
     }
 
