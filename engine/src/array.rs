@@ -25,7 +25,7 @@ mod source;
 mod stack;
 mod window;
 
-pub use arguments::{Arguments, Nested};
+pub use arguments::{Arguments, Nested, comparable};
 pub use block::{Block, copy_box};
 pub use boundary::Boundary;
 pub use chunk_cache::ChunkCache;

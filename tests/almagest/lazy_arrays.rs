@@ -272,6 +272,30 @@ async fn no_more_is_read_than_windows_reach() {
     assert_eq!(read_for(constant, corner).await, [(0, 2), (0, 2)]);
 }
 
+#[tokio::test]
+async fn calls_that_say_the_same_are_one_column() {
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    let values: ArrayRef = Arc::new((0..600).map(f64::from).collect::<Float64Array>());
+    let array = MemoryArray::try_new(vec!["y".into(), "x".into()], vec![20, 30], values).unwrap();
+    register(&session, "sky", Arc::new(array));
+    for (calls, columns) in [
+        (["gaussian_filter(value, 2)", "gaussian_filter(value, sigma => 2.0)"], 1),
+        (["gaussian_filter(value, [1, 2])", "gaussian_filter(value, [1.0, 2.0])"], 1),
+        (["uniform_filter(value, 3)", "uniform_filter(value, 1 + 2)"], 1),
+        (["gaussian_filter(value, 2)", "gaussian_filter(value, 2.5)"], 2),
+        (["map_overlap(value, 1, w -> w[1])", "map_overlap(value, 1.0, w -> w[1])"], 1),
+        (["map_overlap(value, 1, w -> w[1])", "map_overlap(value, 1, w -> w[2])"], 2),
+    ] {
+        let [one, other] = calls;
+        let plan = format!("EXPLAIN SELECT {one} AS one, {other} AS other FROM sky");
+        let plan = session.sql(&plan).await.unwrap().to_string().await.unwrap();
+        let scan = plan.split("ArrayExec").nth(1).and_then(|rest| rest.split("columns=[").nth(1));
+        let name = one.split('(').next().unwrap();
+        let found = scan.map_or(0, |columns| columns.matches(&format!("{name}(")).count());
+        assert_eq!(found, columns, "{calls:?}: {plan}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
