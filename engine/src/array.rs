@@ -9,6 +9,8 @@ mod boundary;
 mod chunk_cache;
 mod concat;
 mod context;
+#[cfg(test)]
+mod counted_array;
 mod crop;
 mod definition;
 mod expression;
@@ -23,12 +25,14 @@ mod source;
 mod stack;
 mod window;
 
-pub use arguments::{Arguments, Nested};
+pub use arguments::{Arguments, Nested, comparable};
 pub use block::{Block, copy_box};
 pub use boundary::Boundary;
 pub use chunk_cache::ChunkCache;
 pub use concat::{concat, is_countable};
 pub use context::ReadContext;
+#[cfg(test)]
+pub(crate) use counted_array::{CountedArray, ELEMENT_BYTES, Fetches};
 pub use crop::crop;
 pub use definition::{ArrayDefinition, LAMBDA};
 pub use expression::{Operand, Operands, dimension_values, expression_array};

@@ -10,6 +10,8 @@ mod logical;
 mod messages;
 mod physical;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use empty_relations::keep_columns;

@@ -182,6 +182,46 @@ impl ArraySource for Noted {
         self.array.location()
     }
 
+    fn select(&self, fields: &[usize]) -> Option<Arc<dyn ArraySource>> {
+        self.array.select(fields)
+    }
+
+    async fn open(&self, context: &ReadContext) -> almagest_engine::Result<()> {
+        self.array.open(context).await
+    }
+
+    async fn fetch(
+        &self,
+        region: &Region,
+        context: &ReadContext,
+    ) -> almagest_engine::Result<Fetched> {
+        self.array.fetch(region, context).await
+    }
+
+    fn is_remote(&self) -> bool {
+        self.array.is_remote()
+    }
+
+    fn decodes_whole_chunks(&self, region: &Region) -> bool {
+        self.array.decodes_whole_chunks(region)
+    }
+
+    fn reads_more_than(&self, region: &Region) -> bool {
+        self.array.reads_more_than(region)
+    }
+
+    fn is_uniform(&self, region: &Region) -> bool {
+        self.array.is_uniform(region)
+    }
+
+    fn cut_shape(&self) -> Option<Vec<u64>> {
+        self.array.cut_shape()
+    }
+
+    fn working_bytes(&self, region: &Region) -> u64 {
+        self.array.working_bytes(region)
+    }
+
     fn decode(
         &self,
         region: &Region,
@@ -230,6 +270,30 @@ async fn no_more_is_read_than_windows_reach() {
     assert_eq!(read_for(wrapped, corner).await, [(0, 20), (0, 30)]);
     let constant = "median_filter(value, 3, mode => 'constant')";
     assert_eq!(read_for(constant, corner).await, [(0, 2), (0, 2)]);
+}
+
+#[tokio::test]
+async fn calls_that_say_the_same_are_one_column() {
+    let session = almagest::session(&SessionOptions::default()).unwrap();
+    let values: ArrayRef = Arc::new((0..600).map(f64::from).collect::<Float64Array>());
+    let array = MemoryArray::try_new(vec!["y".into(), "x".into()], vec![20, 30], values).unwrap();
+    register(&session, "sky", Arc::new(array));
+    for (calls, columns) in [
+        (["gaussian_filter(value, 2)", "gaussian_filter(value, sigma => 2.0)"], 1),
+        (["gaussian_filter(value, [1, 2])", "gaussian_filter(value, [1.0, 2.0])"], 1),
+        (["uniform_filter(value, 3)", "uniform_filter(value, 1 + 2)"], 1),
+        (["gaussian_filter(value, 2)", "gaussian_filter(value, 2.5)"], 2),
+        (["map_overlap(value, 1, w -> w[1])", "map_overlap(value, 1.0, w -> w[1])"], 1),
+        (["map_overlap(value, 1, w -> w[1])", "map_overlap(value, 1, w -> w[2])"], 2),
+    ] {
+        let [one, other] = calls;
+        let plan = format!("EXPLAIN SELECT {one} AS one, {other} AS other FROM sky");
+        let plan = session.sql(&plan).await.unwrap().to_string().await.unwrap();
+        let scan = plan.split("ArrayExec").nth(1).and_then(|rest| rest.split("columns=[").nth(1));
+        let name = one.split('(').next().unwrap();
+        let found = scan.map_or(0, |columns| columns.matches(&format!("{name}(")).count());
+        assert_eq!(found, columns, "{calls:?}: {plan}");
+    }
 }
 
 proptest! {

@@ -270,6 +270,22 @@ impl ArraySource for Hdf5Array {
         self.stored.file.is_remote()
     }
 
+    async fn open(&self, _: &ReadContext) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_more_than(&self, _: &Region) -> bool {
+        false
+    }
+
+    fn is_uniform(&self, _: &Region) -> bool {
+        false
+    }
+
+    fn cut_shape(&self) -> Option<Vec<u64>> {
+        None
+    }
+
     fn decodes_whole_chunks(&self, _: &Region) -> bool {
         let Place::Chunked { pipeline, .. } = &self.stored.place else { return false };
         !pipeline.is_empty() || pieces::chunk_bytes(&self.stored) <= PLAIN_CHUNK_BYTES_MAX

@@ -3,14 +3,17 @@
 //! In: one value per parameter, NULL for one left out. Out: numbers, texts, boundary modes, one for
 //! each axis, or an error that names function, argument, what was seen and what was expected.
 //!
-//! Arguments that a dimension names: [`named`].
+//! Arguments that a dimension names: [`named`]. Which arguments are the same: [`comparable`].
 
+mod comparable;
 mod named;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
+
+pub use comparable::comparable;
 
 use super::{ArrayLambda, Boundary};
 use crate::{Error, Result};

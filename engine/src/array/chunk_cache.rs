@@ -9,8 +9,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::execution::memory_pool::MemoryReservation;
+use futures::future::{BoxFuture, ready};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
+use super::context::FETCHES_AT_ONCE;
 use super::join::joined;
 use super::{ArraySource, Block, Fetched, ReadContext, Region};
 use crate::{Error, Result};
@@ -51,7 +54,7 @@ impl ChunkCache {
         Self { bytes_max, held: Mutex::new(held) }
     }
 
-    /// Brings the stored bytes of the chunks under `region` that are not held.
+    /// Brings the stored bytes of the chunks under `region` that are not held, several at once.
     pub(super) async fn fetch(
         &self,
         source: &Arc<dyn ArraySource>,
@@ -59,13 +62,17 @@ impl ChunkCache {
         context: &ReadContext,
     ) -> Result<Fetched> {
         let grid = source.meta().grid();
-        let mut parts = vec![];
-        for (ordinal, chunk) in grid.chunks_touching(region) {
-            parts.push(match self.ready(source, ordinal) {
-                Some(block) => Fetched { block: Some(block), ..Fetched::default() },
-                None => source.fetch(&chunk, context).await?,
-            });
-        }
+        let chunks: Vec<_> = grid.chunks_touching(region).collect();
+        let fetches: Vec<BoxFuture<'_, Result<Fetched>>> = chunks
+            .iter()
+            .map(|(ordinal, chunk)| match self.ready(source, *ordinal) {
+                Some(block) => {
+                    ready(Ok(Fetched { block: Some(block), ..Fetched::default() })).boxed()
+                }
+                None => source.fetch(chunk, context),
+            })
+            .collect();
+        let parts = stream::iter(fetches).buffered(FETCHES_AT_ONCE).try_collect().await?;
         Ok(Fetched { parts, ..Fetched::default() })
     }
 
@@ -147,4 +154,29 @@ impl ChunkCache {
 
 fn address(source: &Arc<dyn ArraySource>) -> usize {
     Arc::as_ptr(source).cast::<()>() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+    use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
+    use datafusion::execution::runtime_env::RuntimeEnv;
+
+    use super::super::{CountedArray, Fetches, MemoryArray};
+    use super::*;
+
+    #[tokio::test]
+    async fn chunks_are_fetched_at_once() {
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..12));
+        let array = MemoryArray::try_new(vec!["x".into()], vec![12], values).unwrap();
+        let fetches = Arc::new(Fetches::default());
+        let array = Arc::new(array.with_chunks(&[2]));
+        let array: Arc<dyn ArraySource> = Arc::new(CountedArray::new(array, &fetches));
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let cache = ChunkCache::new(1 << 20, MemoryConsumer::new("chunks").register(&pool));
+        let context = ReadContext::new(Some(Arc::new(cache)), Arc::new(RuntimeEnv::default()));
+        let fetched = context.fetch(&array, &Region::whole(&[12])).await.unwrap();
+        assert_eq!(fetched.parts.len(), 6);
+        assert_eq!(fetches.most(), 6);
+    }
 }

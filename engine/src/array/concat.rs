@@ -100,6 +100,10 @@ impl ArraySource for Concat {
         &self.meta
     }
 
+    fn select(&self, _: &[usize]) -> Option<Arc<dyn ArraySource>> {
+        None
+    }
+
     fn storage(&self) -> Storage {
         let width = self.meta.data_type.primitive_width().unwrap_or(1) as u64;
         Storage {
@@ -119,8 +123,21 @@ impl ArraySource for Concat {
         format!("{} along {}{more}", shown.join(", "), self.meta.dims[self.axis])
     }
 
+    /// Inputs are opened as they are fetched, and only those that a region touches.
+    async fn open(&self, _: &ReadContext) -> Result<()> {
+        Ok(())
+    }
+
     fn is_remote(&self) -> bool {
         self.inputs.iter().any(|input| input.is_remote())
+    }
+
+    fn decodes_whole_chunks(&self, _: &Region) -> bool {
+        false
+    }
+
+    fn is_uniform(&self, _: &Region) -> bool {
+        false
     }
 
     fn cut_shape(&self) -> Option<Vec<u64>> {
@@ -135,18 +152,13 @@ impl ArraySource for Concat {
     }
 
     fn working_bytes(&self, region: &Region) -> u64 {
-        let width = self.meta.data_type.primitive_width().unwrap_or(16) as u64;
         let parts = self.parts(region).map(|(input, theirs, _)| input.working_bytes(&theirs));
-        parts.fold(region.element_count().saturating_mul(width), u64::saturating_add)
+        parts.fold(self.meta.bytes_of(region), u64::saturating_add)
     }
 
     async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {
-        let wanted: Vec<_> =
-            self.parts(region).map(|(input, theirs, _)| (Arc::clone(input), theirs)).collect();
-        let mut parts = Vec::with_capacity(wanted.len());
-        for (input, theirs) in wanted {
-            parts.push(context.fetch(&input, &theirs).await?);
-        }
+        let wanted = self.parts(region).map(|(input, theirs, _)| (Arc::clone(input), theirs));
+        let parts = context.fetch_all(wanted.collect()).await?;
         Ok(Fetched { parts, ..Fetched::default() })
     }
 
@@ -164,5 +176,38 @@ impl ArraySource for Concat {
             return Block::try_new(region.clone(), none);
         }
         joined(&blocks, region)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::super::context::FETCHES_AT_ONCE;
+    use super::super::{CountedArray, Fetches, MemoryArray};
+    use super::*;
+
+    /// The most fetches that were under way while a row of so many arrays was read, after looking
+    /// whether it is read rightly.
+    async fn fetches_at_once(inputs: usize) -> usize {
+        let fetches = Arc::new(Fetches::default());
+        let input = |number: usize| -> Arc<dyn ArraySource> {
+            let value: ArrayRef = Arc::new(Int64Array::from(vec![number as i64]));
+            let array = MemoryArray::try_new(vec!["x".into()], vec![1], value).unwrap();
+            Arc::new(CountedArray::new(Arc::new(array), &fetches))
+        };
+        let row = concat(0, (0..inputs).map(input).collect()).unwrap();
+        let (context, whole) = (ReadContext::default(), Region::whole(&[inputs as u64]));
+        let fetched = context.fetch(&row, &whole).await.unwrap();
+        let block = context.read(&row, &whole, fetched).unwrap();
+        let expected: ArrayRef = Arc::new(Int64Array::from_iter_values(0..inputs as i64));
+        assert_eq!(block.values(), &expected);
+        fetches.most()
+    }
+
+    #[tokio::test]
+    async fn inputs_are_fetched_at_once_up_to_a_bound() {
+        assert_eq!(fetches_at_once(5).await, 5);
+        assert_eq!(fetches_at_once(100).await, FETCHES_AT_ONCE);
     }
 }

@@ -7,10 +7,16 @@
 use std::sync::Arc;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
 use super::{ArraySource, Block, ChunkCache, Fetched, ReadCounters, Region};
 use crate::{Error, Result};
+
+/// Fetches that are under way at once for one array. All of a box is held before it is decoded, so that
+/// more at once take no more memory; but each may take a connection.
+pub const FETCHES_AT_ONCE: usize = 32;
 
 /// The reads of one read box.
 #[derive(Debug, Default)]
@@ -50,6 +56,20 @@ impl ReadContext {
             Some(cache) => cache.fetch(source, region, self).await,
             None => source.fetch(region, self).await,
         }
+    }
+
+    /// Brings what these regions need, several at once. What comes is in their order.
+    ///
+    /// # Errors
+    /// Those of [`ArraySource::fetch`]: that of the first region that has one.
+    pub async fn fetch_all(
+        &self,
+        wanted: Vec<(Arc<dyn ArraySource>, Region)>,
+    ) -> Result<Vec<Fetched>> {
+        // boxed, as compilers do not see that their closure takes references of any lifetime
+        let fetches: Vec<BoxFuture<'_, Result<Fetched>>> =
+            wanted.iter().map(|(source, region)| self.fetch(source, region).boxed()).collect();
+        stream::iter(fetches).buffered(FETCHES_AT_ONCE).try_collect().await
     }
 
     /// The elements of `region` of `source`.

@@ -102,6 +102,10 @@ impl ArraySource for Derived {
         &self.meta
     }
 
+    fn select(&self, _: &[usize]) -> Option<Arc<dyn ArraySource>> {
+        None
+    }
+
     fn storage(&self) -> Storage {
         let width = self.meta.data_type.primitive_width().unwrap_or(1) as u64;
         Storage {
@@ -121,8 +125,17 @@ impl ArraySource for Derived {
         }
     }
 
+    /// Inputs are opened as they are fetched.
+    async fn open(&self, _: &ReadContext) -> Result<()> {
+        Ok(())
+    }
+
     fn is_remote(&self) -> bool {
         self.inputs.iter().any(|input| input.is_remote())
+    }
+
+    fn decodes_whole_chunks(&self, _: &Region) -> bool {
+        false
     }
 
     fn is_uniform(&self, region: &Region) -> bool {
@@ -148,26 +161,24 @@ impl ArraySource for Derived {
 
     /// Without the windows that are too large: these are never read.
     fn working_bytes(&self, region: &Region) -> u64 {
-        let width = self.meta.data_type.primitive_width().unwrap_or(16) as u64;
         let inputs = self.placed(region).flatten().map(|(input, placed)| {
             let regions = placed.regions();
             let inside: u64 = regions.iter().map(Region::element_count).sum();
-            let width = input.meta().data_type.primitive_width().unwrap_or(16) as u64;
-            let beyond = placed.element_count().saturating_sub(inside).saturating_mul(width);
+            let beyond = placed.element_count().saturating_sub(inside);
+            let beyond = input.meta().bytes_of_elements(beyond);
             let parts = regions.iter().map(|part| input.working_bytes(part));
             parts.fold(beyond, u64::saturating_add)
         });
-        inputs.fold(region.element_count().saturating_mul(width), u64::saturating_add)
+        inputs.fold(self.meta.bytes_of(region), u64::saturating_add)
     }
 
     async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {
-        let placed: Vec<_> = self.placed(region).collect::<Result<_>>()?;
-        let mut parts = vec![];
-        for (input, placed) in placed {
-            for part in placed.regions() {
-                parts.push(context.fetch(input, &part).await?);
-            }
+        let mut wanted = vec![];
+        for placed in self.placed(region) {
+            let (input, placed) = placed?;
+            wanted.extend(placed.regions().into_iter().map(|part| (Arc::clone(input), part)));
         }
+        let parts = context.fetch_all(wanted).await?;
         Ok(Fetched { parts, ..Fetched::default() })
     }
 
@@ -192,5 +203,36 @@ impl ArraySource for Derived {
             )));
         }
         Block::try_new(region.clone(), values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Float64Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::expressions::{binary, col};
+
+    use super::super::{CountedArray, Fetches, MemoryArray, Operand, expression_array};
+    use super::*;
+
+    #[tokio::test]
+    async fn inputs_are_fetched_at_once() {
+        let values: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0]));
+        let array = Arc::new(MemoryArray::try_new(vec!["x".into()], vec![2], values).unwrap());
+        let fetches = Arc::new(Fetches::default());
+        let input = || -> Arc<dyn ArraySource> {
+            Arc::new(CountedArray::new(Arc::clone(&array), &fetches))
+        };
+        let field = |name| Field::new(name, DataType::Float64, false);
+        let schema = Arc::new(Schema::new(vec![field("a"), field("b")]));
+        let (a, b) = (col("a", &schema).unwrap(), col("b", &schema).unwrap());
+        let sum = binary(a, Operator::Plus, b, &schema).unwrap();
+        let operands = vec![Operand::Array(input()), Operand::Array(input())];
+        let sum = expression_array(sum, schema, operands, array.meta()).unwrap();
+        let context = ReadContext::default();
+        let fetched = context.fetch(&sum, &Region::whole(&[2])).await.unwrap();
+        assert_eq!(fetched.parts.len(), 2);
+        assert_eq!(fetches.most(), 2);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, PrimitiveArray};
 use arrow::datatypes::ArrowPrimitiveType;
+use async_trait::async_trait;
 use ndarray::ArrayD;
 
 use super::{ArrayMeta, ArraySource, Block, Fetched, ReadContext, Region, Storage};
@@ -79,9 +80,14 @@ impl MemoryArray {
     }
 }
 
+#[async_trait]
 impl ArraySource for MemoryArray {
     fn meta(&self) -> &ArrayMeta {
         &self.meta
+    }
+
+    fn select(&self, _: &[usize]) -> Option<Arc<dyn ArraySource>> {
+        None
     }
 
     fn storage(&self) -> Storage {
@@ -96,6 +102,38 @@ impl ArraySource for MemoryArray {
 
     fn location(&self) -> String {
         "array in memory".into()
+    }
+
+    async fn open(&self, _: &ReadContext) -> Result<()> {
+        Ok(())
+    }
+
+    async fn fetch(&self, _: &Region, _: &ReadContext) -> Result<Fetched> {
+        Ok(Fetched::default())
+    }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    fn decodes_whole_chunks(&self, _: &Region) -> bool {
+        false
+    }
+
+    fn reads_more_than(&self, _: &Region) -> bool {
+        false
+    }
+
+    fn is_uniform(&self, _: &Region) -> bool {
+        false
+    }
+
+    fn cut_shape(&self) -> Option<Vec<u64>> {
+        None
+    }
+
+    fn working_bytes(&self, region: &Region) -> u64 {
+        self.meta.bytes_of(region)
     }
 
     fn decode(&self, region: &Region, _: Fetched, context: &ReadContext) -> Result<Block> {

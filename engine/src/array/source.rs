@@ -38,6 +38,27 @@ impl ArrayMeta {
     pub fn element_count(&self) -> u64 {
         self.shape.iter().product()
     }
+
+    /// Bytes of the decoded elements of a region. Text and bytes count as 16 each, as their lengths
+    /// are not known.
+    pub fn bytes_of(&self, region: &Region) -> u64 {
+        self.bytes_of_elements(region.element_count())
+    }
+
+    /// Bytes of so many decoded elements.
+    pub fn bytes_of_elements(&self, count: u64) -> u64 {
+        count.saturating_mul(element_bytes(&self.data_type))
+    }
+}
+
+fn element_bytes(data_type: &DataType) -> u64 {
+    const GUESS: u64 = 16;
+    match data_type {
+        DataType::Struct(fields) => {
+            fields.iter().map(|field| element_bytes(field.data_type())).sum()
+        }
+        other => other.primitive_width().map_or(GUESS, |width| width as u64),
+    }
 }
 
 /// How an array is stored, for people: what `array_info` shows.
@@ -99,6 +120,10 @@ pub struct Fetched {
 /// A source only fetches and decodes. It must not spawn tasks or threads, cache decoded elements,
 /// or hold a lock while it reads or decodes: the engine owns concurrency, caching and memory, and
 /// calls one source from many threads at once.
+///
+/// No method has a default. Some sources stand before others and answer for them; one that kept a
+/// default would answer wrongly, and nobody would notice. [`super::MemoryArray`] shows the answers of
+/// a plain source.
 #[async_trait]
 pub trait ArraySource: Any + Debug + Send + Sync {
     /// Dimensions, shape, type and chunk grid.
@@ -106,10 +131,7 @@ pub trait ArraySource: Any + Debug + Send + Sync {
 
     /// The same array with these fields of its records alone, in this order, if its elements are
     /// records and it can leave the others undecoded.
-    fn select(&self, fields: &[usize]) -> Option<Arc<dyn ArraySource>> {
-        let _ = fields;
-        None
-    }
+    fn select(&self, fields: &[usize]) -> Option<Arc<dyn ArraySource>>;
 
     /// How the array is stored.
     fn storage(&self) -> Storage;
@@ -121,57 +143,35 @@ pub trait ArraySource: Any + Debug + Send + Sync {
     ///
     /// # Errors
     /// Those of opening.
-    async fn open(&self, context: &ReadContext) -> Result<()> {
-        let _ = context;
-        Ok(())
-    }
+    async fn open(&self, context: &ReadContext) -> Result<()>;
 
     /// Brings the stored bytes that `region` needs from a remote store. Only waits; never computes.
-    /// Sources whose bytes are at hand keep this default.
+    /// Sources whose bytes are at hand give nothing.
     ///
     /// # Errors
     /// `Unreachable`, `NotFound`.
-    async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {
-        let _ = (region, context);
-        Ok(Fetched::default())
-    }
+    async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched>;
 
     /// Whether [`ArraySource::open`] or [`ArraySource::fetch`] has anything to do.
-    fn is_remote(&self) -> bool {
-        false
-    }
+    fn is_remote(&self) -> bool;
 
     /// Whether decoding a part of a chunk costs as much as decoding all of it, for the chunks under
     /// `region`. Such chunks are kept where several boxes need them.
-    fn decodes_whole_chunks(&self, region: &Region) -> bool {
-        let _ = region;
-        false
-    }
+    fn decodes_whole_chunks(&self, region: &Region) -> bool;
 
     /// Whether more than `region` of some stored array is read for `region` of this one.
-    fn reads_more_than(&self, region: &Region) -> bool {
-        let _ = region;
-        false
-    }
+    fn reads_more_than(&self, region: &Region) -> bool;
 
     /// Whether all elements of `region`, which has some, are known to be one value, so that reading
     /// one of them is enough.
-    fn is_uniform(&self, region: &Region) -> bool {
-        let _ = region;
-        false
-    }
+    fn is_uniform(&self, region: &Region) -> bool;
 
     /// Boxes, numbered from the array's start, that are computed whole however small a part of one
     /// is asked for; the array is best read in such boxes.
-    fn cut_shape(&self) -> Option<Vec<u64>> {
-        None
-    }
+    fn cut_shape(&self) -> Option<Vec<u64>>;
 
-    /// Bytes held at once while `region` is decoded, about.
-    fn working_bytes(&self, region: &Region) -> u64 {
-        let width = self.meta().data_type.primitive_width().unwrap_or(16) as u64;
-        region.element_count().saturating_mul(width)
-    }
+    /// Bytes held at once while `region` is decoded, about; not less than [`ArrayMeta::bytes_of`].
+    fn working_bytes(&self, region: &Region) -> u64;
 
     /// The elements of `region`, which lies inside the array. Runs on a thread for computing, and
     /// may read local files.

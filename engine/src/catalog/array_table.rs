@@ -37,7 +37,7 @@ pub struct ArrayTable {
     name: String,
     dims: Vec<String>,
     variables: Vec<Arc<dyn ArraySource>>,
-    /// The calls whose values the last variables are.
+    /// The calls whose values the last variables are, as they are compared.
     derived: Vec<Expr>,
     schema: SchemaRef,
     box_bytes: u64,
@@ -233,23 +233,28 @@ impl ArrayTable {
         self.schema.field(index).name()
     }
 
-    /// The column that holds the value of `call`, if one does.
-    pub(super) fn derived_column(&self, call: &Expr) -> Option<usize> {
-        let place = self.derived.iter().position(|known| known == call)?;
+    /// The column that holds the value of a call that is compared as `key`, if one does.
+    pub(super) fn derived_column(&self, key: &Expr) -> Option<usize> {
+        let place = self.derived.iter().position(|known| known == key)?;
         Some(self.schema.fields().len() - self.derived.len() + place)
     }
 
-    /// Adds a column of the value of `call`; gives its number.
-    pub(super) fn add_derived(&mut self, call: Expr, array: Arc<dyn ArraySource>) -> usize {
+    /// Adds a column of the value of `call`, which is compared as `key`; gives its number.
+    pub(super) fn add_derived(
+        &mut self,
+        call: &Expr,
+        key: Expr,
+        array: Arc<dyn ArraySource>,
+    ) -> usize {
         let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
-        let mut name = name_of(&call);
+        let mut name = name_of(call);
         while self.schema.field_with_name(&name).is_ok() {
             name.push('\'');
         }
         fields.push(Arc::new(Field::new(name, array.meta().data_type.clone(), true)));
         self.schema = Arc::new(Schema::new(fields));
         self.variables.push(array);
-        self.derived.push(call);
+        self.derived.push(key);
         self.schema.fields().len() - 1
     }
 

@@ -20,7 +20,9 @@ use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::{ArrayTable, Columns, Recipe, Recorded};
-use crate::array::{Arguments, ArrayDefinition, ArrayLambda, ArraySource, Operand, list_type};
+use crate::array::{
+    Arguments, ArrayDefinition, ArrayLambda, ArraySource, Operand, comparable, list_type,
+};
 use crate::exec::reduce::GroupKey;
 use crate::rewrite::floats_by_value;
 use crate::{Error, Result};
@@ -37,23 +39,26 @@ impl ArrayTable {
         call: &Expr,
         arguments: &[Expr],
     ) -> DfResult<usize> {
-        if let Some(index) = self.derived_column(call) {
-            return Ok(index);
-        }
         let (value, constants) =
             arguments.split_first().ok_or_else(|| Error::bug("a call without arguments"))?;
-        let value = self.array_of(&super::unqualified(value.clone()))?;
         let name = definition.name();
         let mut given = vec![];
         let mut lambda = None;
         for argument in constants {
             if let Expr::Lambda(expr) = argument {
-                lambda = Some(planned_lambda(name, expr, &value.meta().data_type)?);
+                lambda = Some(expr);
                 given.push(ScalarValue::Null);
             } else {
                 given.push(constant(name, argument)?);
             }
         }
+        let key = with_comparable(call, &given)?;
+        if let Some(index) = self.derived_column(&key) {
+            return Ok(index);
+        }
+        let value = self.array_of(&super::unqualified(value.clone()))?;
+        let lambda =
+            lambda.map(|expr| planned_lambda(name, expr, &value.meta().data_type)).transpose()?;
         let mut arguments = Arguments::try_new(name, definition.parameters(), given)?;
         if let Some(lambda) = lambda {
             arguments = arguments.with_lambda(lambda)?;
@@ -68,7 +73,7 @@ impl ArrayTable {
             .into());
         }
         let recipe = Recipe::Call { function: name, value, arguments };
-        Ok(self.add_derived(call.clone(), Recorded::array(array, recipe)))
+        Ok(self.add_derived(call, key, Recorded::array(array, recipe)))
     }
 
     /// The array of an expression's values: a column's own, or one that is computed.
@@ -143,7 +148,7 @@ impl ArrayTable {
             keys: keys.to_vec(),
             columns,
         };
-        Ok(self.add_derived(call, recipe.array()?))
+        Ok(self.add_derived(&call.clone(), call, recipe.array()?))
     }
 }
 
@@ -185,6 +190,20 @@ fn planned_lambda(function: &str, lambda: &Lambda, element: &DataType) -> DfResu
     let schema = Arc::new(Schema::new(vec![list]));
     let named = DFSchema::try_from(schema.as_ref().clone())?;
     Ok(ArrayLambda::new(physical_expr(&body, &named)?, schema))
+}
+
+/// The call with its constants as they are compared: `2`, `1 + 1` and `2.0` are one.
+fn with_comparable(call: &Expr, constants: &[ScalarValue]) -> DfResult<Expr> {
+    // the array stands first
+    let mut constants = [None].into_iter().chain(constants.iter().map(Some));
+    let changed = call.clone().map_children(|argument| {
+        let constant = constants.next().flatten();
+        Ok(match (&argument, constant) {
+            (Expr::Lambda(_), _) | (_, None) => Transformed::no(argument),
+            (_, Some(value)) => Transformed::yes(Expr::Literal(comparable(value), None)),
+        })
+    });
+    Ok(changed?.data)
 }
 
 /// The value of an argument that reads no column.

@@ -136,6 +136,24 @@ impl ArraySource for FileArray {
         }
     }
 
+    fn reads_more_than(&self, region: &Region) -> bool {
+        self.opened.get().is_some_and(|source| source.reads_more_than(region))
+    }
+
+    fn is_uniform(&self, region: &Region) -> bool {
+        self.opened.get().is_some_and(|source| source.is_uniform(region))
+    }
+
+    fn cut_shape(&self) -> Option<Vec<u64>> {
+        self.opened.get().and_then(|source| source.cut_shape())
+    }
+
+    /// Until the file is open, only what the elements take is known.
+    fn working_bytes(&self, region: &Region) -> u64 {
+        let opened = self.opened.get().map(|source| source.working_bytes(region));
+        opened.unwrap_or_else(|| self.meta.bytes_of(region))
+    }
+
     fn decodes_whole_chunks(&self, region: &Region) -> bool {
         self.opened.get().is_some_and(|source| source.decodes_whole_chunks(region))
     }

@@ -31,10 +31,10 @@ use parking_lot::Mutex;
 use super::array_scan::{ArrayColumn, ArrayScan, Output};
 use super::compute_threads::ComputeThreads;
 use super::descriptors::runs_of;
-use super::read_box::Passing;
+use super::read_box::{ColumnRead, Passing};
 use super::reduce::BoxStates;
 use super::uniform::what_is_read;
-use crate::array::{ChunkCache, Fetched, ReadContext, ReadCounters, Region};
+use crate::array::{ChunkCache, ReadContext, ReadCounters, Region};
 use crate::{Error, Result};
 
 /// Boxes whose stored bytes are fetched ahead of the one that is decoded, for each partition.
@@ -315,7 +315,7 @@ struct OpenStates {
 struct Fetching {
     region: Region,
     passing: Passing,
-    fetched: Vec<Fetched>,
+    fetched: Vec<ColumnRead>,
     context: ReadContext,
 }
 
@@ -420,10 +420,16 @@ impl Reader {
             return Ok(None);
         }
         let context = ReadContext::new(self.cache.clone(), Arc::clone(&self.runtime));
-        let mut fetched = vec![];
-        for (_, source) in self.scan.reading_order(&region).collect::<Vec<_>>() {
-            fetched.push(context.fetch(source, &what_is_read(source.as_ref(), &region)).await?);
+        let (mut reads, mut wanted) = (vec![], vec![]);
+        for (column, source) in self.scan.reading_order(&region) {
+            let part = what_is_read(source.as_ref(), &region);
+            wanted.push((Arc::clone(source), part.clone()));
+            reads.push((column, part));
         }
+        let stored = context.fetch_all(wanted).await?;
+        let fetched = reads.into_iter().zip(stored);
+        let fetched = fetched.map(|((column, part), stored)| ColumnRead { column, part, stored });
+        let fetched = fetched.collect();
         Ok(Some(Fetching { region, passing, fetched, context }))
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::error::Result as DfResult;
@@ -140,19 +140,18 @@ impl ArrayScan {
 
     /// Bytes of the decoded elements of a region.
     pub fn bytes_of(&self, region: &Region) -> usize {
-        let width = |column: &ArrayColumn| match column {
-            ArrayColumn::Dimension(_) => 8,
-            ArrayColumn::Variable(source) => element_bytes(&source.meta().data_type),
-        };
-        let width: usize = self.columns.iter().map(width).sum();
-        usize::try_from(region.element_count()).unwrap_or(usize::MAX).saturating_mul(width)
+        self.bytes_by(region, |source| source.meta().bytes_of(region))
     }
 
     /// Bytes held while a region is read, about.
     pub fn working_bytes(&self, region: &Region) -> usize {
+        self.bytes_by(region, |source| source.working_bytes(region))
+    }
+
+    fn bytes_by(&self, region: &Region, of: impl Fn(&dyn ArraySource) -> u64) -> usize {
         let bytes = |column: &ArrayColumn| match column {
             ArrayColumn::Dimension(_) => region.element_count().saturating_mul(8),
-            ArrayColumn::Variable(source) => source.working_bytes(region),
+            ArrayColumn::Variable(source) => of(source.as_ref()),
         };
         let bytes = self.columns.iter().map(bytes).fold(0, u64::saturating_add);
         usize::try_from(bytes).unwrap_or(usize::MAX)
@@ -234,16 +233,6 @@ impl ArrayScan {
             None => Ok(vec![true; regions.len()]),
             Some(pruning) => pruning.prune(&Bounds { scan: self, regions }),
         }
-    }
-}
-
-fn element_bytes(data_type: &DataType) -> usize {
-    const GUESS: usize = 16;
-    match data_type {
-        DataType::Struct(fields) => {
-            fields.iter().map(|field| element_bytes(field.data_type())).sum()
-        }
-        other => other.primitive_width().unwrap_or(GUESS),
     }
 }
 

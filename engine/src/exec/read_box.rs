@@ -20,7 +20,7 @@ use datafusion::physical_expr::expressions::Column;
 use super::arithmetic::in_blocks;
 use super::array_scan::{ArrayColumn, ArrayScan, Inputs, Output, Predicate};
 use super::reduce::{BoxStates, Reduction, evaluate_where, true_rows};
-use super::uniform::{Uniform, what_is_read};
+use super::uniform::Uniform;
 use crate::array::{ArraySource, Fetched, ReadContext, Region, dimension_values};
 use crate::{Error, Result};
 
@@ -36,6 +36,18 @@ pub enum Passing {
     None,
     /// Those whose bit is set, in row-major order.
     Some(BooleanBuffer),
+}
+
+/// What is read of a column for a box. It is decided once, before fetching: an array may know more
+/// of itself once it is open.
+#[derive(Debug)]
+pub struct ColumnRead {
+    /// Which of the scan's columns.
+    pub column: usize,
+    /// The box, or one element that stands for all of it.
+    pub part: Region,
+    /// What was fetched of the part.
+    pub stored: Fetched,
 }
 
 impl ArrayScan {
@@ -83,7 +95,7 @@ impl ArrayScan {
     pub fn read_box(
         &self,
         region: &Region,
-        fetched: Vec<Fetched>,
+        fetched: Vec<ColumnRead>,
         passing: &Passing,
         rows_max: usize,
         context: &ReadContext,
@@ -91,13 +103,13 @@ impl ArrayScan {
     ) -> DfResult<Vec<RecordBatch>> {
         let mut blocks: Vec<Option<ArrayRef>> = vec![None; self.columns.len()];
         let mut uniform = Uniform::default();
-        for ((index, source), fetched) in self.reading_order(region).zip(fetched) {
-            let part = what_is_read(source.as_ref(), region);
-            let block = context.read(source, &part, fetched)?;
+        for ColumnRead { column, part, stored } in fetched {
+            let ArrayColumn::Variable(source) = &self.columns[column] else { continue };
+            let block = context.read(source, &part, stored)?;
             if part == *region {
-                blocks[index] = Some(Arc::clone(block.values()));
+                blocks[column] = Some(Arc::clone(block.values()));
             } else {
-                uniform.add(index, ScalarValue::try_from_array(block.values(), 0)?);
+                uniform.add(column, ScalarValue::try_from_array(block.values(), 0)?);
             }
         }
         let filter = self.value_filter.as_ref().map(|filter| {

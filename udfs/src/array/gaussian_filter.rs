@@ -34,8 +34,6 @@ pub static GAUSSIAN_FILTER: Filter = Filter {
 
 fn build(value: Arc<dyn ArraySource>, arguments: &Arguments) -> Result<Arc<dyn ArraySource>> {
     let gaussian = Gaussian::of(value.meta().shape.len(), arguments)?;
-    let orders = gaussian.orders(arguments)?;
-    filtered(value, arguments, gaussian.total(&orders), |value, beyond| {
-        gaussian.filtered(value, &orders, beyond)
-    })
+    let weights = gaussian.weights(&gaussian.orders(arguments)?);
+    filtered(value, arguments, weights.total(), |value, beyond| weights.filtered(value, beyond))
 }

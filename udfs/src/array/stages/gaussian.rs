@@ -23,6 +23,13 @@ pub struct Gaussian {
     axes: Vec<AxisGaussian>,
 }
 
+/// A derivative of the Gaussian: its weights along each axis.
+#[derive(Debug)]
+pub struct GaussianWeights<'a> {
+    along: Vec<(&'a AxisGaussian, Vec<f64>)>,
+    is_smoothing: bool,
+}
+
 #[derive(Debug)]
 struct AxisGaussian {
     axis: usize,
@@ -91,39 +98,43 @@ impl Gaussian {
             let orders: Vec<i64> =
                 (0..count).map(|other| if other == place { order } else { 0 }).collect();
             let boundary = self.axes[place].boundary;
-            self.filtered(Arc::clone(value), &orders, &|_| boundary)
+            self.weights(&orders).filtered(Arc::clone(value), &|_| boundary)
         };
         (0..count).map(term).collect()
     }
 
-    /// What all weights of the derivatives of these orders sum to: none if there is a derivative,
-    /// whose weights sum to nothing but for what is cut off.
-    pub fn total(&self, orders: &[i64]) -> Option<f64> {
-        let sums = self.weights(orders).map(|(_, weights)| weights.iter().sum::<f64>());
-        orders.iter().all(|order| *order == 0).then(|| sums.product())
+    /// The weights of the derivatives of these orders, one for each axis.
+    pub fn weights(&self, orders: &[i64]) -> GaussianWeights<'_> {
+        let filtered = self.axes.iter().zip(orders).filter(|(along, _)| along.sigma > SIGMA_MIN);
+        let along = filtered.map(|(along, order)| {
+            (along, gaussian_taps(along.sigma, *order as usize, along.radius))
+        });
+        let is_smoothing = orders.iter().all(|order| *order == 0);
+        GaussianWeights { along: along.collect(), is_smoothing }
+    }
+}
+
+impl GaussianWeights<'_> {
+    /// What all weights sum to: none if there is a derivative, whose weights sum to nothing but for
+    /// what is cut off.
+    pub fn total(&self) -> Option<f64> {
+        let sums = self.along.iter().map(|(_, weights)| weights.iter().sum::<f64>());
+        self.is_smoothing.then(|| sums.product())
     }
 
-    /// The array filtered by the derivatives of these orders, one for each axis, where `beyond`
-    /// says what boundaries become.
+    /// The array filtered by them, where `beyond` says what boundaries become.
     ///
     /// # Errors
     /// `Plan` for elements that are no numbers.
     pub fn filtered(
         &self,
         mut value: Arc<dyn ArraySource>,
-        orders: &[i64],
         beyond: &dyn Fn(Boundary) -> Boundary,
     ) -> Result<Arc<dyn ArraySource>> {
-        for (along, weights) in self.weights(orders) {
-            value = correlated(value, along.axis, weights, along.radius, beyond(along.boundary))?;
+        for (along, weights) in &self.along {
+            let (boundary, weights) = (beyond(along.boundary), weights.clone());
+            value = correlated(value, along.axis, weights, along.radius, boundary)?;
         }
         Ok(value)
-    }
-
-    fn weights(&self, orders: &[i64]) -> impl Iterator<Item = (&AxisGaussian, Vec<f64>)> {
-        let filtered = self.axes.iter().zip(orders).filter(|(along, _)| along.sigma > SIGMA_MIN);
-        filtered.map(|(along, order)| {
-            (along, gaussian_taps(along.sigma, *order as usize, along.radius))
-        })
     }
 }
