@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use almagest::cluster::{ClusterKey, Scheduler, SchedulerOptions, Watcher};
 use almagest::{Error, Result};
+use almagest_launch::{
+    self as launch, Action, ClusterArguments, ExecutorCommand, Member, Members, Place, QueueKind,
+    Settings,
+};
 use async_trait::async_trait;
 
 use crate::cli::MessageArguments;
-use crate::launch::{
-    self, Action, ClusterArguments, ExecutorCommand, Member, Members, Place, QueueKind, Settings,
-};
 use crate::roles::check_bind;
 
 /// The cluster's own key, in its folder.

@@ -4,7 +4,7 @@
 //! lines of `--prologue` stand as they are; every other value is quoted. Not here: directives.
 
 use super::queue::{Plan, QueueKind};
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 /// How long an executor looks for its scheduler. Jobs often start in the same second.
 const CONNECT_SECONDS: u16 = 120;

@@ -14,7 +14,7 @@ use super::queue::{
     no_id,
 };
 use super::script::{body, directives, plain};
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 const SCRIPT: &str = "executor.sh";
 const DESCRIPTION: &str = "executor.sub";
@@ -136,7 +136,7 @@ fn job(entry: &Value) -> Option<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::script::tests::{golden, plan, small_plan};
+    use crate::script::tests::{golden, plan, small_plan};
 
     #[test]
     fn scripts() {

@@ -10,7 +10,7 @@ use super::keeper::{Say, count_of};
 use super::queue::{Job, JobState, QueueKind};
 use super::state::{Folder, LOCK_PATIENCE, State, names};
 use super::status::table;
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 /// How long a process may take to end after it has cancelled its jobs.
 const END_LONGEST: Duration = Duration::from_secs(5);

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::commands::{Commands, Line};
 use super::settings::Settings;
-use crate::launch::QueueKind;
-use almagest::{Error, Result};
+use crate::QueueKind;
+use almagest_engine::{Error, Result};
 
 /// The address of this machine at the cluster's network: that of `--interface`, or the first one
 /// that is not the machine's own loop. For processes of this machine it is 127.0.0.1.
@@ -48,7 +48,7 @@ fn addresses(output: &str) -> Vec<(String, Ipv4Addr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::options::Options;
+    use crate::options::Options;
 
     #[test]
     fn addresses_are_read() {

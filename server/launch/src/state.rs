@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::processes::{is_alive, start_time};
 use super::queue::{JobFile, job_number};
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 const NAME_LENGTH_MAX: usize = 40;
 const TAIL_BYTES: u64 = 4096;

@@ -13,7 +13,7 @@
 //! shell of a job, `commands` runs a queue's commands, `state` is a cluster's folder, `control` its
 //! socket, `remote` the commands that ask, `status` their table.
 //!
-//! Not here: the scheduler and the executor themselves; this module knows nothing of queries.
+//! Not here: the scheduler and the executor themselves; this crate knows nothing of queries.
 
 mod adaptive;
 mod amounts;

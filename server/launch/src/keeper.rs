@@ -21,7 +21,7 @@ use super::pacing::{Failures, Pace};
 use super::queue::Queue;
 use super::state::{Folder, State};
 use super::status::table;
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 /// How often to try at the end, when nobody comes after.
 const CANCEL_TRIES: usize = 3;

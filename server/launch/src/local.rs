@@ -13,7 +13,7 @@ use super::commands::{Commands, Line};
 use super::processes::{is_alive, start_time};
 use super::queue::{Job, JobFile, JobState, Plan, Queue, QueueKind};
 use super::script::body;
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 const SCRIPT: &str = "executor.sh";
 
@@ -96,7 +96,7 @@ fn process(id: &str) -> Option<(u32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::script::tests::{golden, plan, small_plan};
+    use crate::script::tests::{golden, plan, small_plan};
 
     #[test]
     fn scripts() {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::amounts::{Bytes, Walltime};
 use super::commands::{Commands, Line};
 use super::{htcondor, local, lsf, pbs, sge, slurm};
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 /// What an executor is started with.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use super::options::Options;
 use super::profile;
 use super::queue::QueueKind;
 use super::settings::Settings;
-use almagest::Result;
+use almagest_engine::Result;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::*;
-use crate::launch::amounts::{Bytes, Walltime};
-use crate::launch::queue::ExecutorCommand;
+use crate::amounts::{Bytes, Walltime};
+use crate::queue::ExecutorCommand;
 
 /// A plan that sets everything, with values that a careless script would run.
 pub fn plan() -> Plan {
@@ -54,9 +54,9 @@ pub fn small_plan() -> Plan {
     }
 }
 
-/// Compares with a file of `tests/data/launch`; writes it if `ALMAGEST_GOLDEN=write`.
+/// Compares with a file of `tests/data`; writes it if `ALMAGEST_GOLDEN=write`.
 pub fn golden(name: &str, text: &str) {
-    let path = format!("{}/tests/data/launch/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var("ALMAGEST_GOLDEN").is_ok_and(|what| what == "write") {
         std::fs::write(&path, text).unwrap();
     }

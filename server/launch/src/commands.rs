@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::script::quote;
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 /// How long a command of a queue may take.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -170,7 +170,7 @@ fn input(path: Option<&Path>) -> Result<Stdio> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use almagest::ErrorKind;
+    use almagest_engine::ErrorKind;
 
     #[test]
     fn a_line_can_be_pasted_into_a_shell() {

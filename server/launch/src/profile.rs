@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::options::Options;
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 const SITE_FILE: &str = "/etc/almagest/cluster.toml";
 const SITE_VARIABLE: &str = "ALMAGEST_SITE_CONFIG";
@@ -120,7 +120,7 @@ fn meant(word: &str, known: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::amounts::{Bytes, Walltime};
+    use crate::amounts::{Bytes, Walltime};
 
     fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
         let path = folder.join(name);

@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::launch::adaptive::Limits;
-use crate::launch::commands::Line;
-use crate::launch::queue::{Job, JobFile, JobState, Plan, QueueKind};
-use almagest::ErrorKind;
+use crate::adaptive::Limits;
+use crate::commands::Line;
+use crate::queue::{Job, JobFile, JobState, Plan, QueueKind};
+use almagest_engine::ErrorKind;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

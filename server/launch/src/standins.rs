@@ -20,7 +20,7 @@ use super::queue::{ExecutorCommand, JobState, Queue};
 use super::state::{Folder, State};
 use super::{Member, Members, Place, QueueKind, Settings};
 use super::{local, remote, request};
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const NAMES: [&str; 9] =
@@ -41,7 +41,7 @@ impl Members for Nobody {
 
 /// The stand-ins in a folder of their own, with room for some jobs.
 fn stand_ins(folder: &Path, room: usize) -> PathBuf {
-    let source = format!("{}/tests/data/launch/commands/queue", env!("CARGO_MANIFEST_DIR"));
+    let source = format!("{}/tests/data/commands/queue", env!("CARGO_MANIFEST_DIR"));
     let commands = folder.join("commands");
     std::fs::create_dir(&commands).unwrap();
     std::fs::write(commands.join("room"), room.to_string()).unwrap();

@@ -9,7 +9,7 @@ use super::queue::{
     Job, JobFile, JobState, LIST_ADVICE, Plan, Queue, QueueKind, SUBMIT_ADVICE, id_in, no_id,
 };
 use super::script::{body, directives, plain};
-use almagest::Result;
+use almagest_engine::Result;
 
 const SCRIPT: &str = "executor.sh";
 
@@ -103,7 +103,7 @@ fn job(line: &str) -> Option<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::script::tests::{golden, plan, small_plan};
+    use crate::script::tests::{golden, plan, small_plan};
 
     #[test]
     fn scripts() {

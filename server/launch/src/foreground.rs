@@ -15,7 +15,7 @@ use super::queue::{ExecutorCommand, JobFile, Queue};
 use super::remote::clear_leftovers;
 use super::settings::Settings;
 use super::state::{Folder, LOCK_PATIENCE, State, base};
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 /// Where a cluster lives, and how it behaves.
 #[derive(Clone)]

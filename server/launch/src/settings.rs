@@ -8,7 +8,7 @@ use super::amounts::Walltime;
 use super::control::WORKERS_MAX;
 use super::options::Options;
 use super::queue::{ExecutorCommand, Plan, QueueKind};
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 /// The name of a cluster that is given none.
 pub const NAME: &str = "main";

@@ -12,7 +12,7 @@ use super::queue::{
     Job, JobFile, JobState, LIST_ADVICE, Plan, Queue, QueueKind, SUBMIT_ADVICE, id_in, no_id,
 };
 use super::script::{body, directives, plain};
-use almagest::Result;
+use almagest_engine::Result;
 
 const SCRIPT: &str = "executor.sh";
 /// Torque takes no longer names of jobs.
@@ -123,7 +123,7 @@ fn jobs(text: &str) -> Vec<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::script::tests::{golden, plan, small_plan};
+    use crate::script::tests::{golden, plan, small_plan};
 
     #[test]
     fn scripts() {

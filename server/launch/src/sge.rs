@@ -10,7 +10,7 @@ use super::queue::{
     Job, JobFile, JobState, LIST_ADVICE, Plan, Queue, QueueKind, SUBMIT_ADVICE, id_in, no_id,
 };
 use super::script::{body, directives, plain};
-use almagest::Result;
+use almagest_engine::Result;
 
 const SCRIPT: &str = "executor.sh";
 
@@ -170,7 +170,7 @@ fn reasons(text: &str) -> HashMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::script::tests::{golden, plan, small_plan};
+    use crate::script::tests::{golden, plan, small_plan};
 
     #[test]
     fn scripts() {
@@ -183,8 +183,8 @@ mod tests {
     }
 
     /// Captured from Grid Engine 8.1.9: `qstat -xml` (shortened) and `qstat -j 6,7,8` (shortened).
-    const QSTAT: &str = include_str!("../../tests/data/launch/sge_qstat.xml");
-    const QSTAT_J: &str = include_str!("../../tests/data/launch/sge_qstat_j.txt");
+    const QSTAT: &str = include_str!("../tests/data/sge_qstat.xml");
+    const QSTAT_J: &str = include_str!("../tests/data/sge_qstat_j.txt");
 
     #[test]
     fn listings_are_read() {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use almagest::{Error, Result};
+use almagest_engine::{Error, Result};
 
 /// How long a request may take: cancelling many jobs is slow.
 const LONGEST: Duration = Duration::from_secs(150);
