@@ -56,7 +56,7 @@ async fn start(settings: &Settings, place: &Place) -> Result<()> {
     check_bind(bind, key.is_some() || settings.insecure)?;
     let options =
         SchedulerOptions { bind, port: settings.port, key, ..SchedulerOptions::default() };
-    let scheduler = Scheduler::bind(&options).await?;
+    let scheduler = Scheduler::bind(&almagest::registry()?, &options).await?;
     let url = scheduler.address().url();
     let members = Arc::new(Joined(scheduler.watcher()));
     tokio::spawn(scheduler.run());

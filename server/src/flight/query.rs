@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use almagest_engine::admission::Pass;
 use almagest_engine::exec::progress::Progress;
 use almagest_engine::{Error, ErrorKind, Result};
 use arrow::array::{Array, ArrayRef, RecordBatchOptions};
@@ -29,7 +30,6 @@ use super::ledger::Held;
 use super::metrics::Outcome;
 use super::places::hidden_rows;
 use super::stored::Version;
-use crate::limits::Pass;
 
 /// Batches that may wait for the client.
 const BATCHES_WAITING: usize = 2;

@@ -4,7 +4,7 @@
 //! once: the system shares the cores out between threads, so a query that looks up seldom (it builds a
 //! hash table, or a window over all rows) keeps no other waiting, and one that was stopped and has not
 //! noticed yet takes no thread from those that go on. The threads are kept, as connections to object
-//! stores live on those where they began. Not here: who may begin ([`crate::limits`]).
+//! stores live on those where they began. Not here: who may begin ([`almagest_engine::admission`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use almagest_engine::admission::{Admission, Limits};
 use almagest_engine::exec::ComputeThreads;
 use almagest_engine::planning::{PlanningThreads, TURNS};
 use almagest_engine::registry::Registry;
@@ -21,7 +22,6 @@ use super::named_files::named_files;
 use super::query_threads::{QueryThreads, planning_yields};
 use super::stored::StoredTables;
 use crate::cluster::{LocalCluster, Place, local_options};
-use crate::limits::{Admission, Limits};
 
 /// Statements that are planned at once for each thread; and how many of them those of one user or address
 /// may be, one in so many.
@@ -144,7 +144,8 @@ impl Shared {
     ) -> Result<Arc<Self>> {
         let access = Access::try_new(&served.data, served.writable.as_deref(), &served.urls)?;
         let access = Arc::new(access);
-        let registry = crate::assemble::registry();
+        let all = crate::registry()?;
+        let registry = all.clone();
         let stores = registry.stores().cloned();
         let stores = stores.ok_or_else(|| Error::bug("a registry without stores"))?;
         let stores = Arc::new(GuardedStores::new(stores, Arc::clone(&access)));
@@ -153,7 +154,7 @@ impl Shared {
         {
             access.keep_secret(key.as_ref());
         }
-        let threads = options.threads.unwrap_or_else(crate::cores);
+        let threads = options.threads.unwrap_or_else(almagest_engine::cores);
         let mut settings = SessionConfig::new()
             .with_target_partitions(threads)
             .with_extension(Arc::new(ComputeThreads::new(threads)))
@@ -166,13 +167,14 @@ impl Shared {
             None => (AlmagestOptions::default(), None),
             // one set of processes for all sessions, rather than one for each
             Some(own) if own.scheduler == Scheduler::Processes => {
-                let cluster = LocalCluster::start(&local_options(&options, own.processes)?).await?;
+                let cluster =
+                    LocalCluster::start(&local_options(&all, &options, own.processes)?).await?;
                 (Place::At(cluster.address().clone()).settings(), Some(cluster))
             }
             Some(own) => (own, None),
         };
         // the first session makes the memory and the stores that all others share
-        let first = crate::assemble::session_of(&registry, &options)?;
+        let first = almagest_cluster::session(&registry, &options)?;
         let options = SessionOptions { runtime: Some(first.context().runtime_env()), ..options };
         for folder in &served.data {
             register_folder(&first, folder).await?;
@@ -182,7 +184,7 @@ impl Shared {
             run_init(&first, statements).await?;
         }
         access.learn(false);
-        let reader = crate::assemble::session_of(&registry, &options)?;
+        let reader = almagest_cluster::session(&registry, &options)?;
         let stored = StoredTables::open(access.writable(), reader).await?;
         let tables = first.context().catalog("datafusion").and_then(|all| all.schema("public"));
         let tables = tables.ok_or_else(|| Error::bug("a session without a schema"))?;
@@ -218,7 +220,7 @@ impl Shared {
     /// # Errors
     /// Those of making a session.
     pub fn session(&self) -> Result<Session> {
-        crate::assemble::session_of(&self.registry, &self.options)
+        almagest_cluster::session(&self.registry, &self.options)
     }
 
     /// What was counted, as Prometheus reads it.

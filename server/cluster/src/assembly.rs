@@ -31,18 +31,16 @@ use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{ComposedPhysicalExtensionCodec, PhysicalExtensionCodec};
 
 use super::ClusterKey;
+use super::contact::MESSAGE_BYTES_MAX;
 use super::guarded_ports::TaskSecret;
 use super::hash_joins;
 use super::one_right_side::OneRightSide;
 use super::sendable::Sendable;
-use crate::assemble;
 
 /// A side of a join that is smaller is sent to all who read the other: Spark's threshold, and the
 /// rows that it holds.
 const BROADCAST_BYTES: u64 = 10 << 20;
 const BROADCAST_ROWS: u64 = 500_000;
-/// Bytes of the largest message between processes: plans, task lists, batches of results.
-pub const MESSAGE_BYTES_MAX: u32 = 256 << 20;
 
 /// DataFusion's planner, which also knows the node of ours.
 #[derive(Debug)]
@@ -108,13 +106,8 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// The pieces for a process that computes on this many threads.
-    pub fn new(threads: usize) -> Self {
-        Self::of(assemble::registry(), threads)
-    }
-
-    /// The same, of this registry.
-    pub fn of(registry: Registry, threads: usize) -> Self {
+    /// The pieces for a process that has this registry, and computes on this many threads.
+    pub fn new(registry: Registry, threads: usize) -> Self {
         Self { registry, threads: Arc::new(ComputeThreads::new(threads)), key: None }
     }
 
@@ -122,6 +115,12 @@ impl Assembly {
     #[must_use]
     pub fn with_key(self, key: Option<ClusterKey>) -> Self {
         Self { key, ..self }
+    }
+
+    /// What it is made of.
+    #[cfg(test)]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The codec of logical plans.
@@ -190,7 +189,7 @@ impl Assembly {
             Arc::new(Elsewhere(NotInSubqueryRewrite::new()));
         let options =
             SessionOptions { settings: Some(settings), first_rules: vec![first], ..options };
-        assemble::session_with(&self.registry, &options)
+        Session::try_new(&self.registry, &options)
     }
 
     /// The state in which a scheduler plans, and from which an executor takes its functions.
@@ -204,7 +203,7 @@ impl Assembly {
             planner: Some(Arc::new(Planner)),
             ..SessionOptions::default()
         };
-        let state = assemble::session_with(&self.registry, &options)?.context().state();
+        let state = Session::try_new(&self.registry, &options)?.context().state();
         let builder = SessionStateBuilder::new_from_existing(state)
             .with_physical_optimizer_rule(Arc::new(OneRightSide))
             .with_physical_optimizer_rule(Arc::new(CutLeaves))

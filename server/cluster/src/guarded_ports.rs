@@ -32,7 +32,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::ClusterKey;
-use super::assembly::MESSAGE_BYTES_MAX;
+use super::contact::MESSAGE_BYTES_MAX;
 
 /// Where Ballista's own server for tasks listens, if others are to connect to `public`: at the same
 /// port, so at another address.

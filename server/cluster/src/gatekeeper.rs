@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use almagest_engine::ErrorKind;
+use almagest_engine::admission::{Admission, Limits, Pass};
 use async_trait::async_trait;
 use ballista_core::JobId;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
@@ -31,7 +32,6 @@ use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 
 use super::work::TasksDone;
-use crate::limits::{Admission, Limits, Pass};
 
 /// How often a query that runs is looked at.
 const PAUSE: Duration = Duration::from_millis(20);

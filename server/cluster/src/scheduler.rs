@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use almagest_engine::registry::Registry;
 use almagest_engine::{Error, Result};
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
@@ -20,8 +21,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::transport::server::TcpIncoming;
 
-use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
+use super::assembly::Assembly;
 use super::careful_state::CarefulState;
+use super::contact::MESSAGE_BYTES_MAX;
 use super::gatekeeper::Gatekeeper;
 use super::{Address, ClusterKey, Limits, Watcher};
 
@@ -68,11 +70,12 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Listens. Queries are taken once [`Scheduler::run`] runs.
+    /// Listens, with the formats, stores and functions of `registry`. Queries are taken once
+    /// [`Scheduler::run`] runs.
     ///
     /// # Errors
     /// `Unreachable` if the port is taken.
-    pub async fn bind(options: &SchedulerOptions) -> Result<Self> {
+    pub async fn bind(registry: &Registry, options: &SchedulerOptions) -> Result<Self> {
         let wanted = SocketAddr::new(options.bind, options.port);
         let failed = |cause: std::io::Error| {
             Error::unreachable(format!("cannot listen at {wanted}: {cause}; choose another --port"))
@@ -82,7 +85,7 @@ impl Scheduler {
         let address = Address { host: bound.ip().to_string(), port: bound.port() };
 
         let key = options.key.clone();
-        let assembly = Assembly::new(1).with_key(key.clone());
+        let assembly = Assembly::new(registry.clone(), 1).with_key(key.clone());
         let (settings, sessions) = (assembly.clone(), assembly.clone());
         let (tell_broken, broken) = mpsc::unbounded_channel();
         let state = Arc::new(CarefulState::new(tell_broken));

@@ -12,6 +12,7 @@ use almagest_engine::catalog::PlannedTable;
 use almagest_engine::codec::keep_columns;
 use almagest_engine::exec::{LocalPlanner, plan_here};
 use almagest_engine::files::keep_globs;
+use almagest_engine::registry::Registry;
 use almagest_engine::rewrite::refuse_calls;
 use almagest_engine::write::{CommitExec, Target, WriteParts, guarding_sinks};
 use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, SessionOptions};
@@ -61,10 +62,15 @@ pub struct ClusterPlanner {
 }
 
 impl ClusterPlanner {
-    /// The planner of a session with these options.
-    pub fn new(codec: Arc<dyn LogicalExtensionCodec>, options: SessionOptions) -> Self {
+    /// The planner of a session of this registry with these options.
+    pub fn new(
+        registry: Registry,
+        codec: Arc<dyn LogicalExtensionCodec>,
+        options: SessionOptions,
+    ) -> Self {
         let threads = options.threads;
-        Self { codec, processes: Processes::new(options), begun: OnceLock::new(), threads }
+        let processes = Processes::new(registry, options);
+        Self { codec, processes, begun: OnceLock::new(), threads }
     }
 
     /// Notes the settings of the session as it begins.

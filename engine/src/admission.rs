@@ -1,15 +1,17 @@
 //! Which queries run, which wait, and which are sent away.
 //!
 //! Queries run in the order in which they came, but one of a session that has its share already lets
-//! those behind it pass.
+//! those behind it pass. A scheduler and a server that others reach let queries in by it. Not here: running
+//! them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use almagest_engine::{Error, Result};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::{Error, Result};
 
 /// One in so many of the places of those that wait are those of one session.
 const WAITING_OF_ONE: usize = 2;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use almagest_engine::registry::Registry;
 use almagest_engine::{Error, Result};
 use tokio::process::{Child, Command};
 
@@ -19,6 +20,8 @@ const POLL: Duration = Duration::from_millis(5);
 /// The executors of a cluster on this machine.
 #[derive(Clone, Debug)]
 pub struct LocalOptions {
+    /// Formats, stores and functions of the scheduler: those of the command.
+    pub registry: Registry,
     /// The command whose sub-command `executor` is an executor.
     pub command: PathBuf,
     /// How many executors.
@@ -55,7 +58,7 @@ impl LocalCluster {
     pub async fn start(options: &LocalOptions) -> Result<Self> {
         let key = options.key_file.as_deref().map(ClusterKey::read).transpose()?;
         let scheduler = SchedulerOptions { key, ..options.scheduler.clone() };
-        let scheduler = Scheduler::bind(&scheduler).await?;
+        let scheduler = Scheduler::bind(&options.registry, &scheduler).await?;
         let address = scheduler.address().clone();
         let watcher = scheduler.watcher();
         tokio::spawn(scheduler.run());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use almagest_engine::bounds::with_value_limit;
+use almagest_engine::registry::Registry;
 use almagest_engine::{Error, Result};
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::registry::BallistaFunctionRegistry;
@@ -15,8 +16,8 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use uuid::Uuid;
 
-use super::assembly::{Assembly, MESSAGE_BYTES_MAX};
-use super::contact::Contact;
+use super::assembly::Assembly;
+use super::contact::{Contact, MESSAGE_BYTES_MAX};
 use super::guarded_ports::{TaskSecret, guard_tasks, guarded_results, private_address};
 use super::quota::Quota;
 use super::wanted::Wanted;
@@ -47,6 +48,8 @@ pub enum Ended {
 /// What an executor may use, and where it belongs.
 #[derive(Clone, Debug)]
 pub struct ExecutorOptions {
+    /// Formats, stores and functions: those of its scheduler.
+    pub registry: Registry,
     /// What it is called, unlike all others of its scheduler; a random name if absent.
     pub name: Option<String>,
     /// Whose tasks it runs.
@@ -81,7 +84,8 @@ pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
     std::fs::create_dir_all(&options.work_dir).map_err(unwritable)?;
     let folder = tempfile::Builder::new().prefix("executor-").tempdir_in(&options.work_dir);
     let folder = folder.map_err(unwritable)?;
-    let assembly = Assembly::new(options.cores).with_key(options.key.clone());
+    let assembly =
+        Assembly::new(options.registry.clone(), options.cores).with_key(options.key.clone());
     let functions = BallistaFunctionRegistry::from(&assembly.state(assembly.settings())?);
     reach(&options.scheduler, Duration::from_secs(options.connect_seconds.into())).await?;
     // that both have one key, or none

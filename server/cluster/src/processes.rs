@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use almagest_engine::registry::Registry;
 use almagest_engine::{AlmagestOptions, Error, Result, SessionOptions};
 use tokio::sync::Mutex;
 
@@ -13,14 +14,15 @@ const COMMAND: &str = "almagest";
 /// The processes of a session. Dropped, they end.
 #[derive(Debug)]
 pub struct Processes {
+    registry: Registry,
     options: SessionOptions,
     started: Mutex<Option<(usize, LocalCluster)>>,
 }
 
 impl Processes {
     /// None yet; together they may use what `options` allow.
-    pub fn new(options: SessionOptions) -> Self {
-        Self { options, started: Mutex::default() }
+    pub fn new(registry: Registry, options: SessionOptions) -> Self {
+        Self { registry, options, started: Mutex::default() }
     }
 
     /// The scheduler of as many executors as `own` asks for, which are started if they are not there.
@@ -28,7 +30,7 @@ impl Processes {
     /// # Errors
     /// `Unreachable` if one does not start.
     pub async fn address(&self, own: &AlmagestOptions) -> Result<Address> {
-        let cores = self.options.threads.unwrap_or_else(crate::cores);
+        let cores = self.options.threads.unwrap_or_else(almagest_engine::cores);
         let count = if own.processes == 0 { cores } else { own.processes };
         let mut started = self.started.lock().await;
         if let Some((_, cluster)) = started.as_ref().filter(|(running, _)| *running == count) {
@@ -36,7 +38,8 @@ impl Processes {
         }
         // those of another number end first
         *started = None;
-        let cluster = LocalCluster::start(&local_options(&self.options, count)?).await?;
+        let cluster =
+            LocalCluster::start(&local_options(&self.registry, &self.options, count)?).await?;
         let address = cluster.address().clone();
         *started = Some((count, cluster));
         Ok(address)
@@ -47,9 +50,14 @@ impl Processes {
 ///
 /// # Errors
 /// `NotFound` if the command almagest is not.
-pub(crate) fn local_options(options: &SessionOptions, count: usize) -> Result<LocalOptions> {
-    let cores = options.threads.unwrap_or_else(crate::cores);
+pub fn local_options(
+    registry: &Registry,
+    options: &SessionOptions,
+    count: usize,
+) -> Result<LocalOptions> {
+    let cores = options.threads.unwrap_or_else(almagest_engine::cores);
     Ok(LocalOptions {
+        registry: registry.clone(),
         command: command()?,
         executors: count,
         cores: (cores / count).max(1),

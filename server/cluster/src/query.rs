@@ -34,8 +34,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
 
 use super::ClusterKey;
-use super::assembly::MESSAGE_BYTES_MAX;
-use super::contact::{Client, Contact};
+use super::contact::{Client, Contact, MESSAGE_BYTES_MAX};
 use super::failure::error_of;
 use super::hash_joins;
 use super::typed_rows::typed;

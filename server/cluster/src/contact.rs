@@ -10,8 +10,10 @@ use ballista_core::utils::create_grpc_client_endpoint;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::assembly::MESSAGE_BYTES_MAX;
 use super::{Address, ClusterKey};
+
+/// Bytes of the largest message between processes: plans, task lists, batches of results.
+pub const MESSAGE_BYTES_MAX: u32 = 256 << 20;
 
 /// A connection to a scheduler.
 pub type Client = SchedulerGrpcClient<Channel>;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use almagest_engine::SessionOptions;
+use almagest_engine::registry::Registry;
+use almagest_engine::{Session, SessionOptions};
 use ballista_core::extension::SessionConfigHelperExt;
 use ballista_core::serde::protobuf::{
     ExecutorMetadata, ExecutorOperatingSystemSpecification, ExecutorResource,
@@ -17,10 +18,19 @@ use prost::Message;
 
 use super::assembly::Assembly;
 
+fn assembly() -> Assembly {
+    let registry = Registry::default().with_relations(almagest_udfs::array_relations());
+    Assembly::new(registry, 1)
+}
+
+fn session(options: &SessionOptions) -> Session {
+    super::session(assembly().registry(), options).unwrap()
+}
+
 /// A plan with so many threads to make partitions for.
 async fn planned(threads: usize, sql: &str) -> Arc<dyn ExecutionPlan> {
     let options = SessionOptions { threads: Some(threads), ..SessionOptions::default() };
-    let session = crate::session(&options).unwrap();
+    let session = session(&options);
     // as a scheduler plans: what runs in this process has operators around it that do not travel
     let (state, plan) = session.sql(sql).await.unwrap().into_parts();
     let plan = state.optimize(&plan).unwrap();
@@ -28,7 +38,7 @@ async fn planned(threads: usize, sql: &str) -> Arc<dyn ExecutionPlan> {
 }
 
 fn bytes(plan: Arc<dyn ExecutionPlan>) -> usize {
-    let codec = Assembly::new(1).physical_codec();
+    let codec = assembly().physical_codec();
     PhysicalPlanNode::try_from_physical_plan(plan, codec.as_ref()).unwrap().encoded_len()
 }
 
@@ -48,7 +58,7 @@ async fn file_bytes(folder: &Path) -> usize {
         let folder = folder.join(name);
         let folder = folder.display();
         let rows = "SELECT value AS a, value * 0.5 AS b, value::VARCHAR AS c, value AS d FROM generate_series(1, 9)";
-        let session = crate::session(&SessionOptions::default()).unwrap();
+        let session = session(&SessionOptions::default());
         for file in 0..files {
             let sql = format!("COPY ({rows}) TO '{folder}/{file:06}.parquet' STORED AS PARQUET");
             session.sql(&sql).await.unwrap().collect().await.unwrap();
@@ -99,7 +109,7 @@ fn location() -> PartitionLocation {
 #[tokio::test]
 async fn the_bytes_of_a_large_cluster_are_those_of_the_calculation() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Assembly::new(1).settings().to_key_value_pairs();
+    let settings = assembly().settings().to_key_value_pairs();
     let measured = [
         ("a partition of an array's plan", partition_bytes().await),
         ("a Parquet file of four columns in a plan", file_bytes(folder.path()).await),
