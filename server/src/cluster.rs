@@ -4,7 +4,7 @@
 pub use almagest_cluster::{
     Address, ClusterKey, Ended, ExecutorOptions, HEARTBEAT_SECONDS, Limits, LocalCluster,
     LocalOptions, Place, RunningStage, Scheduler, SchedulerOptions, Watcher, WorkingExecutor,
-    local_options, run_executor,
+    run_executor,
 };
 
 use crate::{Result, Session, SessionOptions, registry};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use almagest::cluster::{Limits, Place};
-use almagest::flight::{Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared};
+use almagest::flight::{Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared, open};
 use almagest::{AlmagestOptions, SessionOptions};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -52,7 +52,7 @@ async fn start_at(
     entrance: Entrance,
 ) -> Running {
     let options = SessionOptions { threads: Some(2), ..Default::default() };
-    let shared = Shared::open(&options, place, &served, limits).await.unwrap();
+    let shared = open(&options, place, &served, limits).await.unwrap();
     let bind = FlightOptions {
         bind: "127.0.0.1:0".parse().unwrap(),
         http: None,

@@ -1,5 +1,6 @@
 //! What the sessions of a server share: memory, threads, tables, limits and counts.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,8 @@ use super::ledger::Ledgers;
 use super::metrics::Metrics;
 use super::named_files::named_files;
 use super::query_threads::{QueryThreads, planning_yields};
+use super::sessions::Sessions;
 use super::stored::StoredTables;
-use crate::cluster::{LocalCluster, Place, local_options};
 
 /// Statements that are planned at once for each thread; and how many of them those of one user or address
 /// may be, one in so many.
@@ -123,20 +124,22 @@ pub struct Shared {
     pub(super) ledgers: Ledgers,
     /// Counts.
     pub(super) metrics: Metrics,
+    sessions: Arc<dyn Sessions>,
     registry: Registry,
     options: SessionOptions,
     threads: usize,
     /// Held, as they end with it.
-    _executors: Option<LocalCluster>,
+    _executors: Option<Box<dyn Any + Send + Sync>>,
     queries: QueryThreads,
 }
 
 impl Shared {
-    /// Opens what is served.
+    /// Opens what is served, to sessions that `sessions` makes.
     ///
     /// # Errors
     /// Those of opening tables and of the statements at the start.
     pub async fn open(
+        sessions: Arc<dyn Sessions>,
         options: &SessionOptions,
         place: Option<AlmagestOptions>,
         served: &Served,
@@ -144,8 +147,7 @@ impl Shared {
     ) -> Result<Arc<Self>> {
         let access = Access::try_new(&served.data, served.writable.as_deref(), &served.urls)?;
         let access = Arc::new(access);
-        let all = crate::registry()?;
-        let registry = all.clone();
+        let registry = sessions.registry().clone();
         let stores = registry.stores().cloned();
         let stores = stores.ok_or_else(|| Error::bug("a registry without stores"))?;
         let stores = Arc::new(GuardedStores::new(stores, Arc::clone(&access)));
@@ -167,14 +169,13 @@ impl Shared {
             None => (AlmagestOptions::default(), None),
             // one set of processes for all sessions, rather than one for each
             Some(own) if own.scheduler == Scheduler::Processes => {
-                let cluster =
-                    LocalCluster::start(&local_options(&all, &options, own.processes)?).await?;
-                (Place::At(cluster.address().clone()).settings(), Some(cluster))
+                let started = sessions.start_processes(&options, own.processes).await?;
+                (started.settings, Some(started.held))
             }
             Some(own) => (own, None),
         };
         // the first session makes the memory and the stores that all others share
-        let first = almagest_cluster::session(&registry, &options)?;
+        let first = sessions.session(&registry, &options)?;
         let options = SessionOptions { runtime: Some(first.context().runtime_env()), ..options };
         for folder in &served.data {
             register_folder(&first, folder).await?;
@@ -184,7 +185,7 @@ impl Shared {
             run_init(&first, statements).await?;
         }
         access.learn(false);
-        let reader = almagest_cluster::session(&registry, &options)?;
+        let reader = sessions.session(&registry, &options)?;
         let stored = StoredTables::open(access.writable(), reader).await?;
         let tables = first.context().catalog("datafusion").and_then(|all| all.schema("public"));
         let tables = tables.ok_or_else(|| Error::bug("a session without a schema"))?;
@@ -207,6 +208,7 @@ impl Shared {
             planning,
             ledgers,
             metrics: Metrics::default(),
+            sessions,
             registry,
             options: SessionOptions { own, ..options },
             threads,
@@ -220,7 +222,7 @@ impl Shared {
     /// # Errors
     /// Those of making a session.
     pub fn session(&self) -> Result<Session> {
-        almagest_cluster::session(&self.registry, &self.options)
+        self.sessions.session(&self.registry, &self.options)
     }
 
     /// What was counted, as Prometheus reads it.

@@ -217,10 +217,11 @@ impl Policy<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use almagest_engine::SessionOptions;
+    use almagest_engine::registry::Registry;
+    use almagest_engine::{Session, SessionOptions};
 
     async fn judged(sql: &str, access: &Access, writes: bool) -> Result<Effect> {
-        let session = crate::session(&SessionOptions::default()).unwrap();
+        let session = Session::try_new(&Registry::default(), &SessionOptions::default()).unwrap();
         let plan = session.plan_text(sql).await?;
         Policy { access, writes, threads: 2 }.judge(&plan)
     }

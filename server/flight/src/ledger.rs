@@ -143,7 +143,8 @@ pub fn weight_of(plan: &LogicalPlan) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use almagest_engine::SessionOptions;
+    use almagest_engine::registry::Registry;
+    use almagest_engine::{Session, SessionOptions};
 
     #[test]
     fn what_is_kept_is_limited_for_a_session_an_address_and_all() {
@@ -169,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn plans_weigh_what_their_statements_do() {
-        let session = crate::session(&SessionOptions::default()).unwrap();
+        let session = Session::try_new(&Registry::default(), &SessionOptions::default()).unwrap();
         let weight = async |sql: String| {
             let plan = session.plan_text(&sql).await;
             weight_of(&plan.unwrap()).unwrap()
