@@ -3,10 +3,11 @@
 //! A statement enters at [`session`], is made plannable by [`sql`] and planned on threads of [`planning`]; [`files`] are tables of
 //! DataFusion's formats; [`catalog`] holds tables over [`mod@array`]s; [`exec`] reads
 //! their regions; [`mod@write`] lets many processes write one folder; [`codec`] writes plans for other
-//! processes; [`registry`] says what can be plugged in.
+//! processes; [`registry`] says what can be plugged in; [`admission`] says which queries run, and which wait.
 //!
-//! This crate knows no file format, no SQL function and no socket.
+//! This crate knows no file format of arrays, no socket, and none of the functions that `udfs` adds.
 
+pub mod admission;
 pub mod array;
 pub mod bounds;
 pub mod catalog;
@@ -25,3 +26,8 @@ pub mod write;
 pub use config::{AlmagestOptions, Scheduler};
 pub use error::{Error, ErrorKind, Result};
 pub use session::{Session, SessionOptions};
+
+/// Cores that this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}

@@ -1,7 +1,7 @@
-//! What can be plugged into the engine: formats, object stores, functions of arrays and table
-//! functions. (Other functions are DataFusion's own UDFs.)
+//! What can be plugged into the engine: formats, object stores, functions of arrays, table functions, and
+//! what DataFusion itself takes (other functions, formats that COPY writes, rules).
 //!
-//! In: the lists that `connectors` gives. Out: look-ups by name and by file extension, used by
+//! In: the lists that `connectors` and `udfs` give. Out: look-ups by name and by file extension, used by
 //! `CREATE EXTERNAL TABLE`, `FROM 'path'`, `read_…` functions, `array_info` and completion alike.
 
 use std::collections::HashMap;
@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
+use datafusion::datasource::file_format::FileFormatFactory;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::logical_expr::CreateExternalTable;
+use datafusion::logical_expr::{AggregateUDF, CreateExternalTable, ScalarUDF};
+use datafusion::optimizer::OptimizerRule;
+use datafusion::prelude::SessionContext;
 use url::Url;
 
 use crate::array::{ArrayDefinition, ArraySource};
@@ -75,13 +78,21 @@ pub trait Stores: ObjectStoreRegistry {
     fn configure(&self, url: &Url, options: &TableOptions) -> Result<()>;
 }
 
-/// The formats, stores and array functions of a session.
+/// A rule that rewrites logical plans.
+pub type Rule = Arc<dyn OptimizerRule + Send + Sync>;
+
+/// All that a session has beside the engine. The session of a client, a scheduler's and an executor's are made
+/// of the same registry: none can lack a piece that another has.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     formats: Vec<Arc<dyn Format>>,
     stores: Option<Arc<dyn Stores>>,
     relations: Vec<Arc<dyn ArrayRelation>>,
     functions: Vec<Arc<dyn ArrayDefinition>>,
+    copy_formats: Vec<Arc<dyn FileFormatFactory>>,
+    scalar_functions: Vec<ScalarUDF>,
+    aggregate_functions: Vec<AggregateUDF>,
+    rules: Vec<Rule>,
 }
 
 impl Registry {
@@ -131,6 +142,50 @@ impl Registry {
     /// The function of arrays with this name, in lower case.
     pub fn function(&self, name: &str) -> Option<&Arc<dyn ArrayDefinition>> {
         self.functions.iter().find(|function| function.name() == name)
+    }
+
+    /// The same with these formats that COPY writes.
+    #[must_use]
+    pub fn with_copy_formats(self, copy_formats: Vec<Arc<dyn FileFormatFactory>>) -> Self {
+        Self { copy_formats, ..self }
+    }
+
+    /// The same with these functions of a row.
+    #[must_use]
+    pub fn with_scalar_functions(self, scalar_functions: Vec<ScalarUDF>) -> Self {
+        Self { scalar_functions, ..self }
+    }
+
+    /// The same with these aggregates.
+    #[must_use]
+    pub fn with_aggregate_functions(self, aggregate_functions: Vec<AggregateUDF>) -> Self {
+        Self { aggregate_functions, ..self }
+    }
+
+    /// The same with these rules, which run after the engine's.
+    #[must_use]
+    pub fn with_rules(self, rules: Vec<Rule>) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// Gives a session what DataFusion takes as it is.
+    ///
+    /// # Errors
+    /// `Plan` if two formats have one name.
+    pub(crate) fn register(&self, context: &SessionContext) -> Result<()> {
+        for format in &self.copy_formats {
+            context.state_ref().write().register_file_format(Arc::clone(format), false)?;
+        }
+        for function in &self.scalar_functions {
+            context.register_udf(function.clone());
+        }
+        for function in &self.aggregate_functions {
+            context.register_udaf(function.clone());
+        }
+        for rule in &self.rules {
+            context.add_optimizer_rule(Arc::clone(rule));
+        }
+        Ok(())
     }
 
     /// Every format, in the order of registration.

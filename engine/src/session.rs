@@ -115,7 +115,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session with these formats and stores.
+    /// A session with all that is in the registry.
     ///
     /// # Errors
     /// `Plan` if an option cannot be met.
@@ -191,6 +191,7 @@ impl Session {
         for function in registry.functions() {
             crate::rewrite::register_array_function(&context, Arc::clone(function))?;
         }
+        registry.register(&context)?;
         Ok(Self { context, registry: registry.clone(), planning })
     }
 

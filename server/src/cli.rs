@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use almagest::SessionOptions;
 #[cfg(feature = "cluster")]
 use almagest::{AlmagestOptions, Error, Result};
+#[cfg(feature = "cluster")]
+use almagest_launch::ClusterArguments;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::demo::DemoArguments;
-#[cfg(feature = "cluster")]
-use crate::launch::ClusterArguments;
 use crate::output::Format;
 #[cfg(feature = "flight")]
 use crate::remote::ConnectArguments;

@@ -1,59 +1,13 @@
-//! One query on many processes, by Apache Ballista.
-//!
-//! A *scheduler* takes logical plans from sessions, makes stages of them and hands tasks to
-//! *executors*, which read files, keep what they shuffle on their disks and send results to whoever
-//! asked. All three are made from the one [`assembly`], so that each knows every format and
-//! function. What Ballista has is not written again: here are the roles' settings, the client that
-//! follows a query and cancels it ([`query`]), and the processes of `local:N` ([`local`]).
+//! One query on many processes, by Apache Ballista: the crate `almagest-cluster`, with everything that
+//! Almagest has.
 
-mod address;
-mod analyze;
-mod assembly;
-mod careful_state;
-mod contact;
-mod executor;
-mod failure;
-mod gatekeeper;
-mod guarded_ports;
-mod hash_joins;
-mod key;
-mod local;
-mod message_depth;
-mod one_right_side;
-mod place;
-mod planner;
-mod processes;
-mod query;
-mod quota;
-mod relation_names;
-mod rows_without_columns;
-#[cfg(test)]
-mod scale;
-mod scheduler;
-mod sendable;
-mod typed_rows;
-mod wanted;
-mod watcher;
-mod work;
+pub use almagest_cluster::{
+    Address, ClusterKey, Ended, ExecutorOptions, HEARTBEAT_SECONDS, Limits, LocalCluster,
+    LocalOptions, Place, RunningStage, Scheduler, SchedulerOptions, Watcher, WorkingExecutor,
+    run_executor,
+};
 
-pub use crate::limits::Limits;
-pub use address::Address;
-pub use executor::{Ended, ExecutorOptions, HEARTBEAT_SECONDS, run_executor};
-pub use key::ClusterKey;
-pub use local::{LocalCluster, LocalOptions};
-pub use place::Place;
-#[cfg(feature = "flight")]
-pub(crate) use processes::local_options;
-pub use scheduler::{Scheduler, SchedulerOptions};
-pub use watcher::{RunningStage, Watcher, WorkingExecutor};
-
-use std::sync::Arc;
-
-use almagest_engine::registry::Registry;
-use almagest_engine::{Result, Session, SessionOptions};
-
-use assembly::Assembly;
-use planner::ClusterPlanner;
+use crate::{Result, Session, SessionOptions, registry};
 
 /// A session whose queries run where `almagest.scheduler` says: at first in this process, or at the
 /// place that `options.own` names. Statements that make tables, views and settings stay in the
@@ -62,21 +16,7 @@ use planner::ClusterPlanner;
 /// # Errors
 /// `Plan` if an option cannot be met.
 pub fn session(options: &SessionOptions) -> Result<Session> {
-    session_of(crate::assemble::registry(), options)
-}
-
-/// The same, with the formats, stores and array functions of `registry`.
-///
-/// # Errors
-/// As [`session`].
-pub(crate) fn session_of(registry: Registry, options: &SessionOptions) -> Result<Session> {
-    let assembly = Assembly::of(registry, 1);
-    let planner = Arc::new(ClusterPlanner::new(assembly.logical_codec(), options.clone()));
-    let session_options =
-        SessionOptions { planner: Some(Arc::clone(&planner) as _), ..options.clone() };
-    let session = assembly.client_session(session_options)?;
-    planner.begin(session.context().state().config_options());
-    Ok(session)
+    almagest_cluster::session(&registry()?, options)
 }
 
 /// A session whose queries run at `place`.
@@ -84,5 +24,5 @@ pub(crate) fn session_of(registry: Registry, options: &SessionOptions) -> Result
 /// # Errors
 /// As [`session`].
 pub fn session_at(options: &SessionOptions, place: &Place) -> Result<Session> {
-    session(&SessionOptions { own: place.settings(), ..options.clone() })
+    almagest_cluster::session_at(&registry()?, options, place)
 }

@@ -1,50 +1,52 @@
-//! Tables over the network, by Arrow Flight SQL: notebooks, BI tools and services.
-//!
-//! A request comes to the [`endpoint`], which finds its client's session at the [`gate`]; the
-//! [`service`] answers it from that session ([`client`]): statements are judged ([`policy`]), run once
-//! if they change something, or give a ticket under which their rows are fetched ([`query`]). Files
-//! are reached through [`access`] alone, as statements come from strangers. Sessions share memory,
-//! threads and tables ([`shared`]).
+//! Tables over the network, by Arrow Flight SQL: the crate `almagest-flight`, over sessions that have everything
+//! that Almagest has, and whose queries may run on a cluster.
 
-mod access;
-mod client;
-mod connections;
-mod credentials;
-mod data;
-mod descriptions;
-mod endpoint;
-mod failures;
-mod gate;
-mod kept;
-mod known_versions;
-mod layered;
-mod ledger;
-mod logins;
-mod metadata;
-mod metrics;
-mod named_files;
-mod paths;
-mod places;
-mod policy;
-mod prepared;
-mod query;
-mod query_pool;
-mod query_threads;
-mod received;
-mod requests;
-mod seats;
-mod server;
-mod service;
-mod session_options;
-mod shared;
-mod sql_info;
-mod status;
-mod stored;
-mod tickets;
-mod type_info;
-mod users;
+use std::sync::Arc;
 
-pub use gate::Entrance;
-pub use server::{FlightOptions, FlightServer, TlsFiles};
-pub use shared::{FlightLimits, Served, Shared};
-pub use users::{Users, make_user as new_user};
+use almagest_engine::registry::Registry;
+use async_trait::async_trait;
+
+pub use almagest_flight::{
+    Entrance, FlightLimits, FlightOptions, FlightServer, Processes, Served, Sessions, Shared,
+    TlsFiles, Users, new_user,
+};
+
+use crate::cluster::{LocalCluster, Place};
+use crate::{AlmagestOptions, Result, Session, SessionOptions};
+
+/// Opens what is served. Queries run in this process, or where `place` says.
+///
+/// # Errors
+/// Those of opening tables and of the statements at the start.
+pub async fn open(
+    options: &SessionOptions,
+    place: Option<AlmagestOptions>,
+    served: &Served,
+    limits: FlightLimits,
+) -> Result<Arc<Shared>> {
+    let sessions = Arc::new(ClusterSessions { registry: crate::registry()? });
+    Shared::open(sessions, options, place, served, limits).await
+}
+
+/// Makes sessions whose queries may run on a cluster.
+struct ClusterSessions {
+    registry: Registry,
+}
+
+#[async_trait]
+impl Sessions for ClusterSessions {
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn session(&self, registry: &Registry, options: &SessionOptions) -> Result<Session> {
+        almagest_cluster::session(registry, options)
+    }
+
+    async fn start_processes(&self, options: &SessionOptions, count: usize) -> Result<Processes> {
+        let options = almagest_cluster::local_options(&self.registry, options, count)?;
+        let cluster = LocalCluster::start(&options).await?;
+        let settings = Place::At(cluster.address().clone()).settings();
+        Ok(Processes { settings, held: Box::new(cluster) })
+    }
+}

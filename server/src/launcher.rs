@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use almagest::cluster::{ClusterKey, Scheduler, SchedulerOptions, Watcher};
 use almagest::{Error, Result};
+use almagest_launch::{
+    self as launch, Action, ClusterArguments, ExecutorCommand, Member, Members, Place, QueueKind,
+    Settings,
+};
 use async_trait::async_trait;
 
 use crate::cli::MessageArguments;
-use crate::launch::{
-    self, Action, ClusterArguments, ExecutorCommand, Member, Members, Place, QueueKind, Settings,
-};
 use crate::roles::check_bind;
 
 /// The cluster's own key, in its folder.
@@ -55,7 +56,7 @@ async fn start(settings: &Settings, place: &Place) -> Result<()> {
     check_bind(bind, key.is_some() || settings.insecure)?;
     let options =
         SchedulerOptions { bind, port: settings.port, key, ..SchedulerOptions::default() };
-    let scheduler = Scheduler::bind(&options).await?;
+    let scheduler = Scheduler::bind(&almagest::registry()?, &options).await?;
     let url = scheduler.address().url();
     let members = Arc::new(Joined(scheduler.watcher()));
     tokio::spawn(scheduler.run());

@@ -14,15 +14,8 @@ mod assemble;
 pub mod cluster;
 #[cfg(feature = "flight")]
 pub mod flight;
-#[cfg(feature = "cluster")]
-mod limits;
 
 pub use almagest_engine::{
-    AlmagestOptions, Error, ErrorKind, Result, Scheduler, Session, SessionOptions,
+    AlmagestOptions, Error, ErrorKind, Result, Scheduler, Session, SessionOptions, cores,
 };
-pub use assemble::session;
-
-/// Cores that this process may use.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
-}
+pub use assemble::{registry, session};

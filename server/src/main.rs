@@ -9,8 +9,6 @@ mod demo;
 mod diagnostics;
 mod interrupt;
 #[cfg(feature = "cluster")]
-mod launch;
-#[cfg(feature = "cluster")]
 mod launcher;
 mod names;
 mod output;

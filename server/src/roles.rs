@@ -109,7 +109,7 @@ pub async fn scheduler(arguments: &SchedulerArguments, messages: MessageArgument
         },
         key,
     };
-    let scheduler = Scheduler::bind(&options).await?;
+    let scheduler = Scheduler::bind(&almagest::registry()?, &options).await?;
     let url = scheduler.address().url();
     println!("{url}");
     if !messages.quiet {
@@ -135,6 +135,7 @@ pub async fn executor(
     let key = read_key(arguments.cluster_key.as_deref())?;
     check_bind(arguments.bind, key.is_some() || arguments.insecure)?;
     let options = ExecutorOptions {
+        registry: almagest::registry()?,
         name: arguments.name.clone(),
         scheduler: arguments.scheduler.clone(),
         bind: arguments.bind,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use almagest::cluster::Limits;
 use almagest::flight::{
-    Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared, TlsFiles, Users, new_user,
+    Entrance, FlightLimits, FlightOptions, FlightServer, Served, TlsFiles, Users, new_user, open,
 };
 use almagest::{Error, Result, SessionOptions};
 use clap::Args;
@@ -223,7 +223,7 @@ pub async fn serve(
                 .with("folder", folder.display())
         })?;
     }
-    let shared = Shared::open(&session, place, &served, limits(&arguments)).await?;
+    let shared = open(&session, place, &served, limits(&arguments)).await?;
     for problem in shared.unopened_tables() {
         eprintln!("{problem}");
     }

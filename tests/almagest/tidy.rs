@@ -23,6 +23,29 @@ const DOCUMENTS: [&str; 15] = [
     "tests/batter/README.md",
 ];
 
+/// Crates from the lowest on: the folder, those of ours that its code may name, and how the names of crates begin
+/// that its work has nothing to do with. What only its tests name is left out. The package in `server` sees all.
+const LAYERS: [(&str, &[&str], &[&str]); 6] = [
+    ("engine", &[], &["arrow-flight", "axum", "ballista", "clap", "rust-hdf5", "tonic"]),
+    ("udfs", &["almagest-engine"], &["arrow-flight", "ballista", "clap", "rust-hdf5", "tonic"]),
+    ("connectors", &["almagest-engine"], &["arrow-flight", "axum", "ballista", "clap", "tonic"]),
+    ("server/launch", &["almagest-engine"], &["arrow", "ballista", "datafusion", "tonic"]),
+    ("server/cluster", &["almagest-engine"], &["axum", "clap", "rust-hdf5"]),
+    ("server/flight", &["almagest-engine"], &["ballista", "clap", "rust-hdf5"]),
+];
+/// The same inside of crates: files whose paths begin so, and modules of the crate that they do not name.
+const INSIDE: [(&str, &[&str]); 4] = [
+    (
+        "engine/src/array",
+        &["catalog", "codec", "exec", "files", "planning", "rewrite", "session", "sql", "write"],
+    ),
+    ("connectors/src/hdf5", &["npy", "png"]),
+    ("connectors/src/npy", &["hdf5", "png"]),
+    ("connectors/src/png", &["hdf5", "npy"]),
+];
+/// What `server/launch` takes from the engine.
+const OF_ENGINE: [&str; 3] = ["Error", "ErrorKind", "Result"];
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
@@ -101,6 +124,121 @@ fn the_commands_of_the_readme_are_those_of_ci() {
     assert!(ci.contains("/debug/almagest\" demo "), "CI does not run the demo");
 }
 
+/// The crates of a manifest that the code of its package may name.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut found = vec![];
+    let mut counts = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            counts = line.ends_with("dependencies]") && !line.contains("dev-dependencies");
+        } else if counts && line.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
+            found.push(line[..end.unwrap_or(line.len())].to_string());
+        }
+    }
+    found
+}
+
+/// The first names behind `start`, such as `crate::`, in code: `a` and `b` in `crate::a::c` and
+/// `crate::{a::c, b}`.
+fn names_after(code: &str, start: &str) -> Vec<String> {
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = lines.collect::<Vec<_>>().join(" ");
+    let word = |text: &str| -> String {
+        text.trim().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    let mut found = vec![];
+    for rest in code.split(start).skip(1) {
+        let Some(list) = rest.strip_prefix('{') else {
+            found.push(word(rest));
+            continue;
+        };
+        let (mut depth, mut begin) = (0, 0);
+        for (at, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                ',' | '}' if depth == 0 => {
+                    found.push(word(&list[begin..at]));
+                    begin = at + 1;
+                }
+                _ => {}
+            }
+            if c == '}' && depth == 0 && begin == at + 1 {
+                break;
+            }
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+#[test]
+fn no_crate_names_one_above_or_beside_it() {
+    for (folder, below, foreign) in LAYERS {
+        let names = dependencies(&text(&format!("{folder}/Cargo.toml")));
+        assert!(names.len() >= 3, "{folder}: only {names:?} were found: is the search broken?");
+        for name in names {
+            let ours = name.starts_with("almagest");
+            assert!(
+                !ours || below.contains(&&*name),
+                "{folder} names {name}, which is no layer below"
+            );
+            let is_foreign = foreign.iter().any(|start| name.starts_with(start));
+            assert!(!is_foreign, "{folder} names {name}, with which its work has nothing to do");
+        }
+    }
+}
+
+#[test]
+fn every_crate_stands_in_its_layer() {
+    let manifest = text("Cargo.toml");
+    let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
+    for member in members.split('"').skip(1).step_by(2) {
+        let sees_all = ["server", "tests"].contains(&member);
+        let listed = LAYERS.iter().any(|(folder, ..)| *folder == member);
+        assert!(sees_all || listed, "{member} stands in no layer");
+        let told = text("ARCHITECTURE.md").contains(&format!("| `{member}` |"));
+        assert!(
+            sees_all || told,
+            "ARCHITECTURE.md does not say what {member} is, and does not know"
+        );
+    }
+}
+
+#[test]
+fn no_folder_names_a_module_above_or_beside_it() {
+    assert_eq!(
+        names_after(
+            "use crate::{Error, a::{b, c}, d}; // x\n// crate::e\ncrate::f::g()",
+            "crate::"
+        ),
+        ["Error", "a", "d", "f"]
+    );
+    for (start, foreign) in INSIDE {
+        let files: Vec<_> =
+            rust_files().into_iter().filter(|(path, _)| path.starts_with(start)).collect();
+        assert!(!files.is_empty(), "no file begins with {start}");
+        for (path, code) in files {
+            let named = names_after(&code, "crate::");
+            let named = named.iter().find(|name| foreign.contains(&name.as_str()));
+            assert_eq!(named, None, "{path} names a module that it does not know of");
+        }
+    }
+}
+
+#[test]
+fn queues_know_nothing_of_the_engine_but_its_error() {
+    let mut seen = 0;
+    for (path, code) in rust_files().iter().filter(|(path, _)| path.starts_with("server/launch/")) {
+        for name in names_after(code, "almagest_engine::") {
+            assert!(OF_ENGINE.contains(&name.as_str()), "{path} names almagest_engine::{name}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "only {seen} uses of the engine were found: is the search broken?");
+}
+
 #[test]
 fn every_function_stands_in_its_list() {
     let list = text("udfs/src/lib.rs");
@@ -168,7 +306,7 @@ fn every_test_module_runs() {
 #[test]
 fn files_get_their_names_in_one_place() {
     // what knows nothing of the engine does it itself
-    let places = ["engine/src/write/whole_file.rs", "server/src/launch/state.rs"];
+    let places = ["engine/src/write/whole_file.rs", "server/launch/src/state.rs"];
     for (path, code) in rust_files().iter().filter(|(path, _)| path.contains("/src/")) {
         let renames = code.contains("fs::rename(") || code.contains(".persist(");
         assert_eq!(renames, places.contains(&path.as_str()), "{path}: use WholeFile");

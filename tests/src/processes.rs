@@ -18,6 +18,7 @@ pub fn local_options(executors: usize, cores: usize) -> LocalOptions {
     let asked = env_logger::Env::default().default_filter_or("off");
     let _ = env_logger::Builder::from_env(asked).try_init();
     LocalOptions {
+        registry: almagest::registry().unwrap(),
         command: command(),
         executors,
         cores,

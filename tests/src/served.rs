@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use almagest::flight::{Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared};
+use almagest::flight::{Entrance, FlightLimits, FlightOptions, FlightServer, Served, Shared, open};
 use almagest::{AlmagestOptions, SessionOptions};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -46,7 +46,7 @@ pub async fn start_at(
     entrance: Entrance,
 ) -> Running {
     let options = SessionOptions { threads: Some(2), ..Default::default() };
-    let shared = Shared::open(&options, place, &served, limits).await.unwrap();
+    let shared = open(&options, place, &served, limits).await.unwrap();
     let bind = FlightOptions {
         bind: "127.0.0.1:0".parse().unwrap(),
         http: None,
