@@ -270,7 +270,7 @@ impl Stretch {
         let part = match self {
             Self::Linear => part,
             Self::Sqrt => part.sqrt(),
-            Self::Asinh => (part / ASINH_A).asinh() / (1.0 / ASINH_A).asinh(),
+            Self::Asinh => libm::asinh(part / ASINH_A) / libm::asinh(1.0 / ASINH_A),
         };
         ((part * levels as f64) as usize).min(levels - 1)
     }

@@ -40,7 +40,7 @@ fn round(edge: f64, digits: i32) -> f64 {
         return edge;
     }
     let digits = match edge.trunc() {
-        0.0 => digits - 1 - edge.abs().log10().floor() as i32,
+        0.0 => digits - 1 - libm::log10(edge.abs()).floor() as i32,
         _ => digits,
     };
     let Ok(scale) = format!("1e{digits}").parse::<f64>() else { return edge };

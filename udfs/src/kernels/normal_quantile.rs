@@ -1,5 +1,6 @@
 //! The quantile function of the normal distribution, to about 16 digits: PPND16 of Wichura,
-//! "Algorithm AS 241" (Applied Statistics 37, 1988).
+//! "Algorithm AS 241" (Applied Statistics 37, 1988). The logarithm is that of the crate `libm` and not
+//! the platform's, so that deviates are the same bits on any machine.
 
 /// Numerator and denominator of a rational function, the coefficient of the highest power first.
 type Rational = [[f64; 8]; 2];
@@ -65,7 +66,7 @@ pub fn normal_quantile(probability: f64) -> f64 {
         return offset * at(&NEAR, CENTRE * CENTRE - offset * offset);
     }
     let tail = if offset < 0.0 { probability } else { 1.0 - probability };
-    let root = (-tail.ln()).sqrt();
+    let root = (-libm::log(tail)).sqrt();
     let deviate = if root <= TAIL { at(&MIDDLE, root - 1.6) } else { at(&FAR, root - TAIL) };
     deviate.copysign(offset)
 }

@@ -91,7 +91,7 @@ fn even_chunks(shape: &[u64]) -> Vec<u64> {
     shortest_first.sort_by_key(|axis| shape[*axis]);
     let mut left = CHUNK_ELEMENTS as f64;
     for (done, axis) in shortest_first.into_iter().enumerate() {
-        let edge = left.powf(1.0 / (shape.len() - done) as f64).round().max(1.0) as u64;
+        let edge = libm::pow(left, 1.0 / (shape.len() - done) as f64).round().max(1.0) as u64;
         chunks[axis] = shape[axis].clamp(1, edge);
         left /= chunks[axis] as f64;
     }

@@ -2,7 +2,10 @@
 //!
 //! In: a deviation in elements, an order and a radius. Out: weights as SciPy's `_gaussian_kernel1d`
 //! gives them, in an order for convolution; `gaussian_filter1d` reverses them for `correlate1d`, as
-//! [`gaussian_taps`] does already.
+//! [`gaussian_taps`] does already. The exponential function is that of the crate `libm` and not the
+//! platform's, so that weights are the same bits on any machine.
+
+use std::iter;
 
 /// The `2 * radius + 1` weights of a Gaussian's derivative of an order, for [`correlate1d`].
 ///
@@ -15,14 +18,14 @@ pub fn gaussian_taps(sigma: f64, order: usize, radius: usize) -> Vec<f64> {
     let variance = sigma * sigma;
     let distances: Vec<f64> = (0..=2 * radius).map(|index| index as f64 - radius as f64).collect();
     let mut weights: Vec<f64> =
-        distances.iter().map(|x| (-0.5 / variance * (x * x)).exp()).collect();
+        distances.iter().map(|x| libm::exp(-0.5 / variance * (x * x))).collect();
     let total = pairwise_sum(&weights);
     weights.iter_mut().for_each(|weight| *weight /= total);
     if order > 0 {
         let polynomial = derivative_polynomial(variance, order);
         for (weight, x) in weights.iter_mut().zip(&distances) {
-            let terms = (0_i32..).zip(&polynomial).map(|(power, factor)| x.powi(power) * factor);
-            *weight *= terms.sum::<f64>();
+            let powers = iter::successors(Some(1.0), |power| Some(power * x));
+            *weight *= powers.zip(&polynomial).map(|(power, factor)| power * factor).sum::<f64>();
         }
     }
     weights.reverse();
