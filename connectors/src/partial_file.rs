@@ -1,14 +1,14 @@
-//! A file that gets its name only when it is whole.
+//! A file that COPY writes, which gets its name only when it is whole.
 //!
 //! In: bytes at offsets, from many threads. Out: the file, in the place of one that was there before;
-//! nothing if it is dropped first. Not here: what the bytes mean.
+//! nothing if it is dropped first. Not here: what the bytes mean, and how a file gets its name
+//! ([`WholeFile`]).
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use almagest_engine::write::{WholeFile, create_folders};
 use almagest_engine::{Error, Result};
 
 use crate::regular_files::check_regular;
@@ -16,10 +16,8 @@ use crate::regular_files::check_regular;
 /// A file in the making.
 #[derive(Debug)]
 pub struct PartialFile {
-    file: File,
+    whole: WholeFile,
     path: PathBuf,
-    partial_path: PathBuf,
-    published: bool,
 }
 
 impl PartialFile {
@@ -29,28 +27,21 @@ impl PartialFile {
     /// # Errors
     /// `Plan` if `path` names no file, `Unreachable` if none can be made there.
     pub fn create(path: &Path) -> Result<Self> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = path.file_name().filter(|_| !path.is_dir()).ok_or_else(|| {
-            Error::plan("a file is to be written, and this names none")
-                .with("target", path.display())
-        })?;
-        check_regular(path)?;
-        let mut partial_name = name.to_os_string();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        partial_name.push(format!(".{}-{count}.partial", std::process::id()));
-        let partial_path = path.with_file_name(partial_name);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|cause| cannot_write(path, cause))?;
+        if path.file_name().is_none() || path.is_dir() {
+            return Err(Error::plan("a file is to be written, and this names none")
+                .with("target", path.display()));
         }
-        let file = File::options().read(true).write(true).create_new(true).open(&partial_path);
-        let file = file.map_err(|cause| cannot_write(path, cause))?;
-        Ok(Self { file, path: path.to_path_buf(), partial_path, published: false })
+        check_regular(path)?;
+        let made = path.parent().map_or(Ok(()), create_folders);
+        let whole = made.and_then(|()| WholeFile::create(path));
+        let whole = whole.map_err(|cause| cannot_write(path, cause))?;
+        Ok(Self { whole, path: path.to_path_buf() })
     }
 
     /// What removes the file when it is dropped, while others may still be writing to it; nothing once
     /// the file has its name.
     pub fn remover(&self) -> Remover {
-        Remover(self.partial_path.clone())
+        Remover(self.whole.partial_path().to_path_buf())
     }
 
     /// Writes all of `bytes` at the offset `at`.
@@ -58,7 +49,7 @@ impl PartialFile {
     /// # Errors
     /// `Unreachable`, `Exhausted` for a full disk.
     pub fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
-        self.file.write_all_at(bytes, at).map_err(|cause| cannot_write(&self.path, cause))
+        self.whole.file().write_all_at(bytes, at).map_err(|cause| cannot_write(&self.path, cause))
     }
 
     /// Takes room for so many bytes, which read as 0.
@@ -66,12 +57,12 @@ impl PartialFile {
     /// # Errors
     /// `Exhausted` for a full disk, `Unreachable`.
     pub fn reserve(&self, bytes: u64) -> Result<()> {
-        let taken =
-            rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, bytes);
+        let file = self.whole.file();
+        let taken = rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes);
         match taken {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP) => {
-                self.file.set_len(bytes).map_err(|cause| cannot_write(&self.path, cause))
+                file.set_len(bytes).map_err(|cause| cannot_write(&self.path, cause))
             }
             Err(cause) => Err(cannot_write(&self.path, cause.into())),
         }
@@ -81,11 +72,9 @@ impl PartialFile {
     ///
     /// # Errors
     /// `Unreachable`.
-    pub fn publish(mut self) -> Result<()> {
-        std::fs::rename(&self.partial_path, &self.path)
-            .map_err(|cause| cannot_write(&self.path, cause))?;
-        self.published = true;
-        Ok(())
+    pub fn publish(self) -> Result<()> {
+        let Self { whole, path } = self;
+        whole.publish().map_err(|cause| cannot_write(&path, cause))
     }
 }
 
@@ -96,14 +85,6 @@ pub struct Remover(PathBuf);
 impl Drop for Remover {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-impl Drop for PartialFile {
-    fn drop(&mut self) {
-        if !self.published {
-            let _ = std::fs::remove_file(&self.partial_path);
-        }
     }
 }
 

@@ -4,13 +4,16 @@
 //! Whoever opens a pipe waits until somebody writes into it, on a thread that nobody gets back; and a
 //! device has no end. So they are refused by name where one is named, and passed over in folders and
 //! globs, as what is no file. Ranges of bytes beyond a file's end are refused before memory is taken for them.
-//! Not here: what a server lets its clients read.
+//! What is written is on the disk before it is said to be written. Not here: what a server lets its clients read.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::ops::Range;
-use std::path::Path as LocalPath;
+use std::path::{Path as LocalPath, PathBuf};
 use std::sync::Arc;
 
+use almagest_engine::write::sync_folder;
 use almagest_engine::{Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +22,7 @@ use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result as StoreResult,
+    UploadPart,
 };
 
 /// Refuses what is there and neither a file nor a folder.
@@ -83,6 +87,46 @@ fn check_ranges(path: &Path, ranges: &[Range<u64>]) -> StoreResult<()> {
     }
 }
 
+/// Writes a file that has just got its name to the disk, and the name too: the inner store leaves both
+/// to the system (object_store 0.13).
+async fn make_last(location: &Path) -> StoreResult<()> {
+    let path = PathBuf::from(format!("/{location}"));
+    let written = tokio::task::spawn_blocking(move || -> io::Result<()> {
+        File::open(&path)?.sync_all()?;
+        path.parent().map_or(Ok(()), sync_folder)
+    });
+    let written = written.await.unwrap_or_else(|cause| Err(io::Error::other(cause)));
+    let failed = |cause: io::Error| object_store::Error::Generic {
+        store: "local files",
+        source: cause.into(),
+    };
+    written.map_err(failed)
+}
+
+/// A file that is written in parts.
+#[derive(Debug)]
+struct Upload {
+    inner: Box<dyn MultipartUpload>,
+    location: Path,
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.inner.put_part(data)
+    }
+
+    async fn complete(&mut self) -> StoreResult<PutResult> {
+        let result = self.inner.complete().await?;
+        make_last(&self.location).await?;
+        Ok(result)
+    }
+
+    async fn abort(&mut self) -> StoreResult<()> {
+        self.inner.abort().await
+    }
+}
+
 #[async_trait]
 impl ObjectStore for RegularFiles {
     async fn put_opts(
@@ -92,7 +136,9 @@ impl ObjectStore for RegularFiles {
         options: PutOptions,
     ) -> StoreResult<PutResult> {
         check(location)?;
-        self.inner.put_opts(location, payload, options).await
+        let result = self.inner.put_opts(location, payload, options).await?;
+        make_last(location).await?;
+        Ok(result)
     }
 
     async fn put_multipart_opts(
@@ -101,7 +147,8 @@ impl ObjectStore for RegularFiles {
         options: PutMultipartOptions,
     ) -> StoreResult<Box<dyn MultipartUpload>> {
         check(location)?;
-        self.inner.put_multipart_opts(location, options).await
+        let inner = self.inner.put_multipart_opts(location, options).await?;
+        Ok(Box::new(Upload { inner, location: location.clone() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
@@ -145,13 +192,15 @@ impl ObjectStore for RegularFiles {
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
         check(from)?;
         check(to)?;
-        self.inner.copy_opts(from, to, options).await
+        self.inner.copy_opts(from, to, options).await?;
+        make_last(to).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
         check(from)?;
         check(to)?;
-        self.inner.rename_opts(from, to, options).await
+        self.inner.rename_opts(from, to, options).await?;
+        make_last(to).await
     }
 }
 
@@ -176,6 +225,29 @@ mod tests {
             let error = store.get_ranges(&at, &[0..1, range]).await.unwrap_err();
             assert!(error.to_string().contains("a file that has 3"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn files_arrive_whole_in_one_piece_and_in_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().canonicalize().unwrap();
+        let at = |name: &str| Path::from_absolute_path(whole.join(name)).unwrap();
+        let store = RegularFiles::new(Arc::new(LocalFileSystem::new()));
+        store.put(&at("new folder/a%b"), "ab".into()).await.unwrap();
+        let mut upload = store.put_multipart(&at("parts")).await.unwrap();
+        upload.put_part("c".into()).await.unwrap();
+        upload.put_part("d".into()).await.unwrap();
+        assert!(!whole.join("parts").exists());
+        upload.complete().await.unwrap();
+        store.rename(&at("parts"), &at("renamed")).await.unwrap();
+        store.copy(&at("renamed"), &at("copied")).await.unwrap();
+        let mut left = store.put_multipart(&at("left")).await.unwrap();
+        left.put_part("e".into()).await.unwrap();
+        left.abort().await.unwrap();
+        for (name, expected) in [("new folder/a%b", "ab"), ("renamed", "cd"), ("copied", "cd")] {
+            assert_eq!(std::fs::read_to_string(whole.join(name)).unwrap(), expected);
+        }
+        assert!(!whole.join("left").exists() && !whole.join("parts").exists());
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@
 //! is unfinished, as they look at no folders but those of partitions.
 //!
 //! In a plan: [`WriteParts`] (logical) becomes [`PartsExec`] on the scheduler, and [`CommitExec`]
-//! reads its rows in the session. Not here: how a format is written, which is DataFusion's.
+//! reads its rows in the session. Files of this machine that must be whole or not there are
+//! [`WholeFile`]s. Not here: how a format is written, which is DataFusion's.
 
 mod commit_exec;
 mod copy_target;
@@ -17,9 +18,11 @@ mod partition_columns;
 mod parts;
 mod parts_exec;
 mod unfinished;
+mod whole_file;
 
 pub use commit_exec::CommitExec;
 pub(crate) use copy_target::{check as check_copy, refuse_arrow, refuse_encryption};
 pub use guarded_sink::guarding_sinks;
 pub use parts::{PartsPlanner, Target, WriteParts};
 pub use parts_exec::PartsExec;
+pub use whole_file::{WholeFile, create_folders, rename_for_good, sync_folder, write_whole};

@@ -164,6 +164,18 @@ fn every_test_module_runs() {
     }
 }
 
+/// Whoever renames files on his own forgets to write them to the disk first.
+#[test]
+fn files_get_their_names_in_one_place() {
+    // what knows nothing of the engine does it itself
+    let places = ["engine/src/write/whole_file.rs", "server/src/launch/state.rs"];
+    for (path, code) in rust_files().iter().filter(|(path, _)| path.contains("/src/")) {
+        let renames = code.contains("fs::rename(") || code.contains(".persist(");
+        assert_eq!(renames, places.contains(&path.as_str()), "{path}: use WholeFile");
+        assert!(!renames || code.contains("sync_all()"), "{path} does not write to the disk");
+    }
+}
+
 /// A platform's functions round in ways of their own; those of the crate `libm` do not. Square roots
 /// are exact everywhere.
 #[test]

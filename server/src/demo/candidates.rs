@@ -4,11 +4,11 @@
 //! a circular orbit needs to cross its star (Seager and Mallén-Ornelas 2003). Some stars have no
 //! temperature and some transits no duration, as in every catalog.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use almagest::{Error, Result};
+use almagest_engine::write::WholeFile;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use indicatif::ProgressBar;
@@ -36,16 +36,16 @@ const SUN_TEFF: f64 = 5772.0;
 /// # Errors
 /// `Unreachable` if the file cannot be written, `Cancelled`.
 pub fn write(path: &Path, part: u64, rows: u64, task: &Task, bar: &ProgressBar) -> Result<u64> {
-    let partial = Partial::new(path);
     let failed = |cause: ParquetError| {
         Error::unreachable(format!("cannot write: {cause}")).with("file", path.display())
     };
-    let file = File::create_new(&partial.0).map_err(|cause| failed(cause.into()))?;
+    let whole = WholeFile::create(path).map_err(|cause| failed(cause.into()))?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .build();
-    let mut writer = ArrowWriter::try_new(file, schema(), Some(properties)).map_err(failed)?;
+    let mut writer =
+        ArrowWriter::try_new(whole.file(), schema(), Some(properties)).map_err(failed)?;
     let (first, end) = (part * rows / FILE_COUNT, (part + 1) * rows / FILE_COUNT);
     let mut at = first;
     while at < end {
@@ -57,25 +57,8 @@ pub fn write(path: &Path, part: u64, rows: u64, task: &Task, bar: &ProgressBar) 
     }
     let file = writer.into_inner().map_err(failed)?;
     let bytes = file.metadata().map_err(|cause| failed(cause.into()))?.len();
-    std::fs::rename(&partial.0, path).map_err(|cause| failed(cause.into()))?;
+    whole.publish().map_err(|cause| failed(cause.into()))?;
     Ok(bytes)
-}
-
-/// A file without its final name; removed if it never gets it.
-struct Partial(PathBuf);
-
-impl Partial {
-    fn new(path: &Path) -> Self {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(format!(".{}.partial", std::process::id()));
-        Self(name.into())
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 fn schema() -> Arc<Schema> {

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use almagest::{Error, Result};
+use almagest_engine::write::write_whole;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{DemoArguments, Task, candidates, sky};
@@ -172,10 +173,7 @@ fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
         text.push_str(&format!("{bytes} {name}\n"));
     }
     let path = dir.join(MANIFEST);
-    let partial = dir.join(format!("{MANIFEST}.{}.partial", std::process::id()));
-    std::fs::write(&partial, text)
-        .and_then(|()| std::fs::rename(&partial, &path))
-        .map_err(|cause| cannot("write", &path, cause))
+    write_whole(&path, text.as_bytes()).map_err(|cause| cannot("write", &path, cause))
 }
 
 /// Refuses to go on where a file stands that no demo has written.

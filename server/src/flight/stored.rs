@@ -1,7 +1,7 @@
 //! Tables that clients make, kept as Parquet files in the folder that a server may write.
 //!
 //! A table is a folder with its name; in it each version of its content is a folder with a number,
-//! and each append a file. A file is written under another name and renamed when it is whole, and a
+//! and each append a file. A file is written under another name and renamed when it is whole and on the disk, and a
 //! version is seen when its first file is; so what a client that goes away left behind is never read,
 //! and is removed when the server starts. A version that was replaced or dropped is removed when the
 //! last query that reads it ends.
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use almagest_engine::write::{create_folders, rename_for_good, sync_folder};
 use almagest_engine::{Error, Result, Session};
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -97,7 +98,10 @@ impl Version {
         let mark = marker(table, LIVE, number);
         let folder = table.join(number.to_string());
         // the mark first, so that nothing is left which nobody would remove
-        let placed = File::create_new(&mark).and_then(|_| fs::rename(whole, &folder));
+        let placed = sync_folder(whole)
+            .and_then(|()| File::create_new(&mark))
+            .and_then(|_| sync_folder(table))
+            .and_then(|()| rename_for_good(whole, &folder));
         if let Err(cause) = placed {
             let _ = fs::remove_file(&mark);
             return Err(unwritable(&cause));
@@ -251,7 +255,7 @@ impl StoredTables {
         match (appended_to, now) {
             (Some(before), Some(now)) if Arc::ptr_eq(&before.version, &now.version) => {
                 let into = now.version.folder.join(file.file_name().unwrap_or_default());
-                fs::rename(&file, into).map_err(|cause| unwritable(&cause))?;
+                rename_for_good(&file, &into).map_err(|cause| unwritable(&cause))?;
             }
             (Some(_), _) => {
                 return Err(Error::plan(format!(
@@ -332,7 +336,8 @@ struct Unfinished(PathBuf);
 impl Unfinished {
     fn new(table: &Path) -> Result<Self> {
         let folder = table.join(format!("{UNFINISHED}{}", Uuid::new_v4()));
-        fs::create_dir_all(&folder).map_err(|cause| unwritable(&cause))?;
+        let made = create_folders(table).and_then(|()| fs::create_dir_all(&folder));
+        made.map_err(|cause| unwritable(&cause))?;
         Ok(Self(folder))
     }
 }
@@ -379,7 +384,7 @@ fn retire(table: &Path, last: u64) -> Result<()> {
         else {
             continue;
         };
-        match fs::rename(&path, marker(table, DROPPED, number)) {
+        match rename_for_good(&path, &marker(table, DROPPED, number)) {
             Ok(()) => {}
             // the last query that read it has just ended
             Err(cause) if cause.kind() == ErrorKind::NotFound => {}
@@ -435,7 +440,8 @@ async fn written(
                 writer.flush().map_err(|cause| unfit(&cause))?;
             }
         }
-        writer.close().map_err(|cause| unfit(&cause))?;
+        let file = writer.into_inner().map_err(|cause| unfit(&cause))?;
+        file.sync_all().map_err(|cause| unwritable(&cause))?;
         Ok(count)
     });
     while let Some(batch) = rows.next().await {

@@ -2,8 +2,8 @@
 //!
 //! Only its owner can read it (mode 0700, files 0600). It must be where the machines of the queue
 //! see it too, as home usually is, since jobs write their logs there. The file `state.json` is
-//! replaced in one step, and written after each submission: whatever happens to the keeper, the
-//! next command knows its jobs.
+//! replaced in one step, and written after each submission: whatever happens to the keeper or to
+//! the machine, the next command knows its jobs.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -233,7 +233,11 @@ impl Folder {
         let write = || {
             let mut file = private().truncate(true).open(&written)?;
             file.write_all(text.as_bytes())?;
-            std::fs::rename(&written, &path)
+            file.sync_all()?;
+            std::fs::rename(&written, &path)?;
+            // not every file system does that for folders
+            let _ = File::open(&self.path).and_then(|folder| folder.sync_all());
+            Ok(())
         };
         write().map_err(|cause| self.failed("write", &cause))
     }

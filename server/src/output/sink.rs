@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use almagest::{Error, Result};
+use almagest_engine::write::WholeFile;
 
 /// A place for bytes. Clones write to the same place.
 #[derive(Clone)]
@@ -29,13 +30,8 @@ enum Target {
     Stdout,
     /// A device or a named pipe, written as it is.
     Direct(File, PathBuf),
-    /// A file that is written beside its place, then moved there.
-    Staged {
-        file: File,
-        staging: PathBuf,
-        path: PathBuf,
-        committed: AtomicBool,
-    },
+    /// A file that is written beside its place, until it is moved there.
+    Staged(Mutex<Option<WholeFile>>, PathBuf),
 }
 
 impl Sink {
@@ -65,11 +61,8 @@ impl Sink {
                 Ok(Self::new(Target::Direct(file, path.clone())))
             }
             _ => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let staging = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-                let file = File::create(&staging).map_err(failed)?;
-                let (path, committed) = (path.clone(), AtomicBool::new(false));
-                Ok(Self::new(Target::Staged { file, staging, path, committed }))
+                let whole = WholeFile::create(path).map_err(failed)?;
+                Ok(Self::new(Target::Staged(Mutex::new(Some(whole)), path.clone())))
             }
         }
     }
@@ -92,7 +85,7 @@ impl Sink {
     pub fn path(&self) -> Option<PathBuf> {
         match &self.inner.target {
             Target::Stdout => None,
-            Target::Direct(_, path) | Target::Staged { path, .. } => Some(path.clone()),
+            Target::Direct(_, path) | Target::Staged(_, path) => Some(path.clone()),
         }
     }
 
@@ -106,10 +99,10 @@ impl Sink {
     /// # Errors
     /// `Unreachable`.
     pub fn commit(&self) -> Result<()> {
-        if let Target::Staged { staging, path, committed, .. } = &self.inner.target
-            && !committed.swap(true, Ordering::Relaxed)
+        if let Target::Staged(whole, path) = &self.inner.target
+            && let Some(whole) = whole.lock().ok().and_then(|mut whole| whole.take())
         {
-            std::fs::rename(staging, path).map_err(|cause| {
+            whole.publish().map_err(|cause| {
                 Error::unreachable(format!("cannot complete the output file: {cause}"))
                     .with("file", path.display())
             })?;
@@ -129,7 +122,8 @@ impl Write for Sink {
         }
         let outcome = match &self.inner.target {
             Target::Stdout => std::io::stdout().lock().write(bytes),
-            Target::Direct(file, _) | Target::Staged { file, .. } => (&mut &*file).write(bytes),
+            Target::Direct(file, _) => (&mut &*file).write(bytes),
+            Target::Staged(whole, _) => in_file(whole, |mut file| file.write(bytes)),
         };
         self.watch(outcome)
     }
@@ -137,7 +131,8 @@ impl Write for Sink {
     fn flush(&mut self) -> std::io::Result<()> {
         let outcome = match &self.inner.target {
             Target::Stdout => std::io::stdout().lock().flush(),
-            Target::Direct(file, _) | Target::Staged { file, .. } => (&mut &*file).flush(),
+            Target::Direct(file, _) => (&mut &*file).flush(),
+            Target::Staged(whole, _) => in_file(whole, |mut file| file.flush()),
         };
         self.watch(outcome)
     }
@@ -152,18 +147,20 @@ impl Sink {
     }
 }
 
-impl fmt::Debug for Sink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.target.fmt(f)
+/// Does something with the file, unless it has its name already.
+fn in_file<T>(
+    whole: &Mutex<Option<WholeFile>>,
+    work: impl FnOnce(&File) -> std::io::Result<T>,
+) -> std::io::Result<T> {
+    let whole = whole.lock().map_err(|_| std::io::Error::other("a writer panicked"))?;
+    match whole.as_ref() {
+        Some(whole) => work(whole.file()),
+        None => Err(std::io::Error::other("the file is complete already")),
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Target::Staged { staging, committed, .. } = &self.target
-            && !committed.load(Ordering::Relaxed)
-        {
-            let _ = std::fs::remove_file(staging);
-        }
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.target.fmt(f)
     }
 }
