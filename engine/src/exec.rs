@@ -28,6 +28,7 @@ mod stall;
 mod turns;
 mod unambiguous_filters;
 mod uniform;
+mod vectorised;
 mod yielding;
 
 pub use array_exec::ArrayExec;
@@ -50,4 +51,5 @@ pub use spilling_join::spilling_joins;
 pub use stall::{Pulse, watched};
 pub use turns::by_turns;
 pub use unambiguous_filters::physical_rules;
+pub use vectorised::vectorised;
 pub use yielding::YieldingJoins;

@@ -23,7 +23,7 @@ use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 
-use super::reduce::vectorised;
+use super::vectorised;
 use crate::Error;
 
 /// Elements that go through all steps together.

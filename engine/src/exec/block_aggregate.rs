@@ -14,15 +14,16 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use datafusion::error::Result as DfResult;
-use datafusion::functions_aggregate as functions;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column};
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
 
-use super::reduce::true_rows;
-use super::reduce::{GroupGrid, GroupKey, StateKind, accumulator, evaluate_where, is_reducible};
+use super::reduce::{
+    GroupGrid, GroupKey, KnownAggregate, StateKind, accumulator, evaluate_where, group_shape,
+    is_reducible, true_rows,
+};
 use crate::array::{
     ArrayFunction, ArrayMeta, ArraySource, Derived, Operand, Operands, Region, Window,
 };
@@ -154,11 +155,8 @@ impl ArrayFunction for BlockAggregate {
     }
 
     fn cut_shape(&self) -> Option<Vec<u64>> {
-        let lengths = self.meta.shape.iter().enumerate().map(|(axis, length)| {
-            let key = self.keys.iter().find(|key| key.axis == axis);
-            key.map_or(*length, |key| key.divisor.min(*length)).max(1)
-        });
-        Some(lengths.collect())
+        let block = group_shape(&self.keys, &self.meta.shape)?;
+        Some(block.into_iter().map(|length| length.max(1)).collect())
     }
 
     fn is_uniform(&self, region: &Region) -> bool {
@@ -230,21 +228,11 @@ impl Quick {
         if aggregate.is_distinct() || aggregate.field().data_type() != &DataType::Float64 {
             return None;
         }
-        let function = aggregate.fun().inner();
-        if function.is::<functions::average::Avg>() {
-            Some(Self::Mean)
-        } else if function.is::<functions::sum::Sum>() {
-            Some(Self::Sum)
-        } else if function.is::<functions::variance::VarianceSample>() {
-            Some(Self::Variance { ddof: 1, root: false })
-        } else if function.is::<functions::variance::VariancePopulation>() {
-            Some(Self::Variance { ddof: 0, root: false })
-        } else if function.is::<functions::stddev::Stddev>() {
-            Some(Self::Variance { ddof: 1, root: true })
-        } else if function.is::<functions::stddev::StddevPop>() {
-            Some(Self::Variance { ddof: 0, root: true })
-        } else {
-            None
+        match KnownAggregate::of(aggregate.fun())? {
+            KnownAggregate::Mean => Some(Self::Mean),
+            KnownAggregate::Sum => Some(Self::Sum),
+            KnownAggregate::Variance { ddof, root } => Some(Self::Variance { ddof, root }),
+            _ => None,
         }
     }
 

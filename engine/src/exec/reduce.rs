@@ -7,6 +7,7 @@
 mod accumulators;
 mod groups;
 mod kernels;
+mod known_aggregate;
 mod merge_states;
 mod total_order;
 
@@ -20,8 +21,8 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::physical_expr::PhysicalExpr;
 
 pub use accumulators::{Accumulator, StateKind, accumulator, is_reducible};
-pub use groups::{GroupGrid, GroupKey};
-pub use kernels::vectorised;
+pub use groups::{GroupGrid, GroupKey, group_shape};
+pub use known_aggregate::KnownAggregate;
 pub use merge_states::{MergeStates, merge_functions};
 pub use total_order::{TotalOrder, extreme_function};
 

@@ -27,7 +27,7 @@ use super::carry::{Added, with_column};
 use super::group_key::group_key;
 use super::source::Source;
 use crate::catalog::ArrayTable;
-use crate::exec::reduce::GroupKey;
+use crate::exec::reduce::{GroupKey, group_shape};
 
 /// Elements of a block that is computed in one piece.
 const BLOCK_ELEMENTS_MAX: u64 = 16 << 20;
@@ -115,16 +115,9 @@ impl Block {
 
 /// Whether each axis stands in one key at the most, and a block can be held.
 fn fits(keys: &[GroupKey], table: &ArrayTable) -> bool {
-    let mut elements = 1_u64;
-    for (axis, length) in table.shape().iter().enumerate() {
-        let mut of_axis = keys.iter().filter(|key| key.axis == axis);
-        elements = elements.saturating_mul(match (of_axis.next(), of_axis.next()) {
-            (_, Some(_)) => return false,
-            (Some(key), None) => key.divisor.min(*length),
-            (None, None) => *length,
-        });
-    }
-    !table.shape().is_empty() && elements <= BLOCK_ELEMENTS_MAX
+    let Some(block) = group_shape(keys, table.shape()) else { return false };
+    let elements = block.iter().fold(1_u64, |elements, length| elements.saturating_mul(*length));
+    !block.is_empty() && elements <= BLOCK_ELEMENTS_MAX
 }
 
 impl Added for Block {

@@ -15,7 +15,6 @@
 #[cfg(test)]
 mod properties;
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,7 +34,8 @@ use super::group_key::group_key;
 use super::source::Source;
 use crate::catalog::{ArrayTable, ReducedArray};
 use crate::exec::reduce::{
-    GroupKey, MergeStates, Reduction, State, StateKind, TotalOrder, extreme_function, is_reducible,
+    GroupKey, KnownAggregate, MergeStates, Reduction, State, StateKind, extreme_function,
+    group_shape, is_reducible,
 };
 
 /// Boxes must hold this many times more elements than groups, or rows are as good.
@@ -137,17 +137,10 @@ fn is_dense(keys: &[GroupKey], table: &ArrayTable) -> bool {
         return false;
     }
     let grid = table.read_grid();
-    let mut elements_per_group = 1;
-    for (axis, length) in grid.chunk_shape().iter().enumerate() {
-        let length = (*length).min(table.shape()[axis]);
-        let mut of_axis = keys.iter().filter(|key| key.axis == axis);
-        elements_per_group *= match (of_axis.next(), of_axis.next()) {
-            (_, Some(_)) => return false,
-            (Some(key), None) => key.divisor.min(length),
-            (None, None) => length,
-        };
-    }
-    elements_per_group >= ELEMENTS_PER_GROUP_MIN
+    let box_shape = grid.chunk_shape().iter().zip(table.shape());
+    let box_shape: Vec<u64> = box_shape.map(|(length, whole)| *length.min(whole)).collect();
+    let group = group_shape(keys, &box_shape);
+    group.is_some_and(|group| group.iter().product::<u64>() >= ELEMENTS_PER_GROUP_MIN)
 }
 
 /// One aggregate of the query, merged from states.
@@ -185,72 +178,63 @@ impl Merge<'_> {
         };
         let filter = filter.as_deref().cloned();
         let argument_type = argument.get_type(self.schema)?;
-        let implementation = func.inner().as_ref() as &dyn Any;
-        macro_rules! is {
-            ($($type:path),*) => { $(implementation.is::<$type>())||* };
-        }
-        if is!(functions::count::Count) {
-            let count = self.count(argument, &filter)?;
-            let finish = Box::new(|mut parts: Vec<Expr>| {
-                datafusion::functions::core::expr_fn::coalesce(vec![
-                    parts.swap_remove(0),
-                    lit(0_i64),
-                ])
-            });
-            return Ok(Some(MergedAggregate { parts: vec![sum(count)], finish }));
-        }
-        if is!(functions::sum::Sum) {
-            let kind = match &argument_type {
-                DataType::Float64 => StateKind::SumFloat,
-                DataType::Int64 => StateKind::SumInt,
-                DataType::UInt64 => StateKind::SumUInt,
-                _ => return Ok(None),
-            };
-            let state = self.numeric_state(kind, argument, filter)?;
-            return Ok(state.map(|state| MergedAggregate::of(sum(state))));
-        }
-        if is!(functions::average::Avg) {
-            if argument_type != DataType::Float64 {
-                return Ok(None);
+        let Some(known) = KnownAggregate::of(func) else { return Ok(None) };
+        match known {
+            KnownAggregate::Count => {
+                let count = self.count(argument, &filter)?;
+                let finish = Box::new(|mut parts: Vec<Expr>| {
+                    datafusion::functions::core::expr_fn::coalesce(vec![
+                        parts.swap_remove(0),
+                        lit(0_i64),
+                    ])
+                });
+                Ok(Some(MergedAggregate { parts: vec![sum(count)], finish }))
             }
-            let count = self.count(argument, &filter)?;
-            let Some(total) = self.numeric_state(StateKind::SumFloat, argument, filter)? else {
-                return Ok(None);
-            };
-            let finish = Box::new(|parts: Vec<Expr>| {
-                parts[0].clone() / cast(parts[1].clone(), DataType::Float64)
-            });
-            return Ok(Some(MergedAggregate { parts: vec![sum(total), sum(count)], finish }));
-        }
-        let extreme = implementation.downcast_ref::<TotalOrder>().map(TotalOrder::is_maximum);
-        let extreme = extreme.or(is!(functions::min_max::Min).then_some(false));
-        if let Some(maximum) = extreme.or(is!(functions::min_max::Max).then_some(true)) {
-            if !is_reducible(&argument_type) {
-                return Ok(None);
+            KnownAggregate::Sum => {
+                let kind = match &argument_type {
+                    DataType::Float64 => StateKind::SumFloat,
+                    DataType::Int64 => StateKind::SumInt,
+                    DataType::UInt64 => StateKind::SumUInt,
+                    _ => return Ok(None),
+                };
+                let state = self.numeric_state(kind, argument, filter)?;
+                Ok(state.map(|state| MergedAggregate::of(sum(state))))
             }
-            let kind = if maximum { StateKind::Max } else { StateKind::Min };
-            let state = self.state(kind, Some(argument.clone()), filter);
-            let call = extreme_function(maximum).call(vec![part(state, 0)]);
-            return Ok(Some(MergedAggregate::of(call)));
+            KnownAggregate::Mean => {
+                if argument_type != DataType::Float64 {
+                    return Ok(None);
+                }
+                let count = self.count(argument, &filter)?;
+                let Some(total) = self.numeric_state(StateKind::SumFloat, argument, filter)? else {
+                    return Ok(None);
+                };
+                let finish = Box::new(|parts: Vec<Expr>| {
+                    parts[0].clone() / cast(parts[1].clone(), DataType::Float64)
+                });
+                Ok(Some(MergedAggregate { parts: vec![sum(total), sum(count)], finish }))
+            }
+            KnownAggregate::Extreme { maximum } => {
+                if !is_reducible(&argument_type) {
+                    return Ok(None);
+                }
+                let kind = if maximum { StateKind::Max } else { StateKind::Min };
+                let state = self.state(kind, Some(argument.clone()), filter);
+                let call = extreme_function(maximum).call(vec![part(state, 0)]);
+                Ok(Some(MergedAggregate::of(call)))
+            }
+            KnownAggregate::Variance { .. } => {
+                let state = self.numeric_state(StateKind::Moments, argument, filter)?;
+                let merging = AggregateUDF::from(MergeStates::new(Arc::clone(func)));
+                let call = |state| merging.call((0..3).map(|index| part(state, index)).collect());
+                Ok(state.map(|state| MergedAggregate::of(call(state))))
+            }
+            KnownAggregate::All | KnownAggregate::Any => {
+                let all = known == KnownAggregate::All;
+                let kind = if all { StateKind::All } else { StateKind::Any };
+                let state = self.state(kind, Some(argument.clone()), filter);
+                Ok(Some(MergedAggregate::of(func.call(vec![part(state, 0)]))))
+            }
         }
-        if is!(
-            functions::variance::VarianceSample,
-            functions::variance::VariancePopulation,
-            functions::stddev::Stddev,
-            functions::stddev::StddevPop
-        ) {
-            let state = self.numeric_state(StateKind::Moments, argument, filter)?;
-            let merging = AggregateUDF::from(MergeStates::new(Arc::clone(func)));
-            let call = |state| merging.call((0..3).map(|index| part(state, index)).collect());
-            return Ok(state.map(|state| MergedAggregate::of(call(state))));
-        }
-        if is!(functions::bool_and_or::BoolAnd, functions::bool_and_or::BoolOr) {
-            let all = is!(functions::bool_and_or::BoolAnd);
-            let kind = if all { StateKind::All } else { StateKind::Any };
-            let state = self.state(kind, Some(argument.clone()), filter);
-            return Ok(Some(MergedAggregate::of(func.call(vec![part(state, 0)]))));
-        }
-        Ok(None)
     }
 
     /// How many values there are that are not NULL.

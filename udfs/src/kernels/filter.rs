@@ -24,15 +24,7 @@ pub mod rank;
 pub mod structured;
 pub mod uniform;
 
-use fearless_simd::{Level, Simd, dispatch};
-
-/// Runs `work`, compiled for the widest vectors that the processor has.
-///
-/// Only what is inlined into `work` is compiled so. Hence every function and closure of a loop is
-/// marked `inline(always)`, and none is handed on by name or to `array::map`, which may stay calls.
-fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    dispatch!(Level::new(), simd => simd.vectorize(work))
-}
+use almagest_engine::exec::vectorised;
 
 /// How many windows of `size` elements lie in `length` elements; none if the size is 0.
 pub fn windows_count(length: usize, size: usize) -> usize {

@@ -14,6 +14,20 @@ pub struct GroupKey {
     pub divisor: u64,
 }
 
+/// The length of a group on each axis, in an array or box of these lengths; an axis without a key
+/// belongs whole to every group. `None` if an axis stands in two keys.
+pub fn group_shape(keys: &[GroupKey], lengths: &[u64]) -> Option<Vec<u64>> {
+    let lengths = lengths.iter().enumerate().map(|(axis, length)| {
+        let mut of_axis = keys.iter().filter(|key| key.axis == axis);
+        match (of_axis.next(), of_axis.next()) {
+            (_, Some(_)) => None,
+            (Some(key), None) => Some(key.divisor.min(*length)),
+            (None, None) => Some(*length),
+        }
+    });
+    lengths.collect()
+}
+
 /// Elements that are contiguous in a slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -184,6 +198,15 @@ fn cut(at: usize, len: usize, group: usize, runs: &mut Vec<Run>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_have_a_shape_unless_an_axis_stands_twice() {
+        let key = |axis, divisor| GroupKey { axis, divisor };
+        assert_eq!(group_shape(&[key(1, 4), key(0, 1)], &[5, 6, 7]), Some(vec![1, 4, 7]));
+        assert_eq!(group_shape(&[key(0, 9)], &[5, 6]), Some(vec![5, 6]));
+        assert_eq!(group_shape(&[key(0, 2), key(0, 3)], &[5, 6]), None);
+        assert_eq!(group_shape(&[], &[5]), Some(vec![5]));
+    }
 
     fn key(axis: usize, divisor: u64) -> GroupKey {
         GroupKey { axis, divisor }

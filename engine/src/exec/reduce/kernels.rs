@@ -2,20 +2,12 @@
 //!
 //! Sums run in 16 independent lanes of `f64`, which is both quick and, for runs of a few thousand
 //! elements, accurate to a few units in the last place. The loops are compiled for several instruction
-//! sets, and the best one is chosen at run time ([`vectorised`]); the order of additions is the same
+//! sets, and the best one is chosen at run time ([`crate::exec::vectorised`]); the order of additions is the same
 //! in all, so that no result depends on the processor. Not here: groups, masks, Arrow.
 
 use arrow::datatypes::ArrowNativeTypeOp;
-use fearless_simd::{Level, Simd, dispatch};
 
 const LANES: usize = 16;
-
-/// Runs `work`, compiled for the widest vectors that the processor has. Only what is inlined into
-/// `work` is compiled so: hence the loops here are marked `inline(always)`.
-#[inline(always)]
-pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    dispatch!(Level::new(), simd => simd.vectorize(work))
-}
 
 /// An element type that arrays are reduced over.
 pub trait Element: ArrowNativeTypeOp {

@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::Error;
-use crate::exec::reduce::vectorised;
+use crate::exec::vectorised;
 
 /// Values that are looked at before it is asked whether one was to be changed.
 const BLOCK: usize = 4096;
