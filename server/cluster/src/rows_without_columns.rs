@@ -19,7 +19,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 /// The name of the column.
 const COLUMN: &str = "row";
 
-/// The rule. It runs last, as rules about projections take the column away again.
+/// The rule. It runs after DataFusion's, as those about projections would take the column away again.
 #[derive(Debug)]
 pub struct RowsWithoutColumns;
 
