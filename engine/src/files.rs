@@ -29,7 +29,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider, TableProviderFactory};
 use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::file_format::FileFormat;
@@ -37,6 +36,7 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
+use futures::future::BoxFuture;
 
 pub use arrays::open_arrays;
 pub use arrow_pieces::ArrowPieces;
@@ -78,7 +78,7 @@ pub async fn open(
     )
     .with_options(options.collect())
     .build();
-    Ok(Arc::new(create(state, &command).await?))
+    Ok(Arc::new(create(state, &command).await?) as _)
 }
 
 /// `CREATE EXTERNAL TABLE … STORED AS PARQUET` and the like.
@@ -88,28 +88,44 @@ pub struct FileTableFactory {
     pub registry: Registry,
 }
 
-#[async_trait]
 impl TableProviderFactory for FileTableFactory {
-    async fn create(
-        &self,
-        session: &dyn Session,
-        command: &CreateExternalTable,
-    ) -> DfResult<Arc<dyn TableProvider>> {
-        let command = self.registry.with_stores_configured(command)?;
-        let state = session.as_any().downcast_ref::<SessionState>();
-        let state = state.ok_or_else(|| Error::bug("a session without a state"))?;
-        let unbounded = command.options.iter().any(|(key, value)| {
-            key.eq_ignore_ascii_case("unbounded") && value.eq_ignore_ascii_case("true")
-        });
-        if command.unbounded || unbounded {
-            // DataFusion's table reads and writes past the session's stores, whatever they refuse
-            return Err(Error::unsupported(
+    fn create<'a, 'b, 'c, 'r>(
+        &'a self,
+        session: &'b dyn Session,
+        command: &'c CreateExternalTable,
+    ) -> BoxFuture<'r, DfResult<Arc<dyn TableProvider>>>
+    where
+        'a: 'r,
+        'b: 'r,
+        'c: 'r,
+    {
+        self.created(session, command)
+    }
+}
+
+impl FileTableFactory {
+    fn created<'a>(
+        &'a self,
+        session: &'a dyn Session,
+        command: &'a CreateExternalTable,
+    ) -> BoxFuture<'a, DfResult<Arc<dyn TableProvider>>> {
+        Box::pin(async move {
+            let command = self.registry.with_stores_configured(command)?;
+            let state = session.as_any().downcast_ref::<SessionState>();
+            let state = state.ok_or_else(|| Error::bug("a session without a state"))?;
+            let unbounded = command.options.iter().any(|(key, value)| {
+                key.eq_ignore_ascii_case("unbounded") && value.eq_ignore_ascii_case("true")
+            });
+            if command.unbounded || unbounded {
+                // DataFusion's table reads and writes past the session's stores, whatever they refuse
+                return Err(Error::unsupported(
                 "an UNBOUNDED table, which would wait for what a pipe gives; write that into a file, \
                  and leave out UNBOUNDED",
             )
             .into());
-        }
-        Ok(Arc::new(create(state, &command).await?))
+            }
+            Ok(Arc::new(create(state, &command).await?) as _)
+        })
     }
 }
 

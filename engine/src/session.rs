@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::ArrowPrimitiveType;
-use async_trait::async_trait;
 use datafusion::catalog::{Session as DfSession, TableProvider, TableProviderFactory};
 use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::error::Result as DfResult;
@@ -327,30 +326,48 @@ struct FormatTableFactory {
     registry: Registry,
 }
 
-#[async_trait]
 impl TableProviderFactory for FormatTableFactory {
-    async fn create(
-        &self,
-        session: &dyn DfSession,
-        command: &CreateExternalTable,
-    ) -> DfResult<Arc<dyn TableProvider>> {
-        let command = self.registry.with_stores_configured(command)?;
-        let options: TableOptions = command
-            .options
-            .iter()
-            .map(|(key, value)| (key.trim_start_matches("format.").to_lowercase(), value.clone()))
-            .collect();
-        let [location] = command.locations.as_slice() else {
-            return Err(Error::unsupported(format!(
-                "{} tables take one LOCATION, not {}",
-                self.format.name(),
-                command.locations.len()
-            ))
-            .into());
-        };
-        let state = session.as_any().downcast_ref::<SessionState>();
-        let state = state.ok_or_else(|| Error::bug("a session without a state"))?;
-        Ok(files::open_arrays(state, self.format.as_ref(), location, &options).await?)
+    fn create<'a, 'b, 'c, 'r>(
+        &'a self,
+        session: &'b dyn DfSession,
+        command: &'c CreateExternalTable,
+    ) -> BoxFuture<'r, DfResult<Arc<dyn TableProvider>>>
+    where
+        'a: 'r,
+        'b: 'r,
+        'c: 'r,
+    {
+        self.created(session, command)
+    }
+}
+
+impl FormatTableFactory {
+    fn created<'a>(
+        &'a self,
+        session: &'a dyn DfSession,
+        command: &'a CreateExternalTable,
+    ) -> BoxFuture<'a, DfResult<Arc<dyn TableProvider>>> {
+        Box::pin(async move {
+            let command = self.registry.with_stores_configured(command)?;
+            let options: TableOptions = command
+                .options
+                .iter()
+                .map(|(key, value)| {
+                    (key.trim_start_matches("format.").to_lowercase(), value.clone())
+                })
+                .collect();
+            let [location] = command.locations.as_slice() else {
+                return Err(Error::unsupported(format!(
+                    "{} tables take one LOCATION, not {}",
+                    self.format.name(),
+                    command.locations.len()
+                ))
+                .into());
+            };
+            let state = session.as_any().downcast_ref::<SessionState>();
+            let state = state.ok_or_else(|| Error::bug("a session without a state"))?;
+            Ok(files::open_arrays(state, self.format.as_ref(), location, &options).await?)
+        })
     }
 }
 

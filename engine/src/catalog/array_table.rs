@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -17,6 +16,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_plan::ExecutionPlan;
+use futures::future::{BoxFuture, ready};
 
 use super::dimension_bounds;
 use crate::array::{ArraySource, DIMENSIONS_MAX, Grid};
@@ -379,7 +379,6 @@ fn align(shape: &mut [u64], other: &[u64], array_shape: &[u64], must: bool) {
     }
 }
 
-#[async_trait]
 impl TableProvider for ArrayTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -403,15 +402,22 @@ impl TableProvider for ArrayTable {
         support.collect()
     }
 
-    async fn scan(
-        &self,
-        session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    fn scan<'a, 'b, 'c, 'd, 'r>(
+        &'a self,
+        session: &'b dyn Session,
+        projection: Option<&'c Vec<usize>>,
+        filters: &'d [Expr],
         limit: Option<usize>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+    ) -> BoxFuture<'r, DfResult<Arc<dyn ExecutionPlan>>>
+    where
+        'a: 'r,
+        'b: 'r,
+        'c: 'r,
+        'd: 'r,
+    {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
-        self.plan(session, Wanted::Rows(projection.unwrap_or(&all)), filters, limit)
+        let wanted = Wanted::Rows(projection.unwrap_or(&all));
+        Box::pin(ready(self.plan(session, wanted, filters, limit)))
     }
 }
 

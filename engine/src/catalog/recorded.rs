@@ -9,11 +9,11 @@ use std::any::Any;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
+use futures::future::BoxFuture;
 
 use super::ArrayTable;
 use crate::array::{
@@ -193,7 +193,6 @@ impl Recorded {
     }
 }
 
-#[async_trait]
 impl ArraySource for Recorded {
     fn meta(&self) -> &ArrayMeta {
         self.array.meta()
@@ -213,12 +212,25 @@ impl ArraySource for Recorded {
         self.array.location()
     }
 
-    async fn open(&self, context: &ReadContext) -> Result<()> {
-        self.array.open(context).await
+    fn open<'a, 'b, 'r>(&'a self, context: &'b ReadContext) -> BoxFuture<'r, Result<()>>
+    where
+        'a: 'r,
+        'b: 'r,
+    {
+        self.array.open(context)
     }
 
-    async fn fetch(&self, region: &Region, context: &ReadContext) -> Result<Fetched> {
-        self.array.fetch(region, context).await
+    fn fetch<'a, 'b, 'c, 'r>(
+        &'a self,
+        region: &'b Region,
+        context: &'c ReadContext,
+    ) -> BoxFuture<'r, Result<Fetched>>
+    where
+        'a: 'r,
+        'b: 'r,
+        'c: 'r,
+    {
+        self.array.fetch(region, context)
     }
 
     fn is_remote(&self) -> bool {

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchema;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, ExprSchemable, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::future::{BoxFuture, ready};
 
 use super::array_table::Wanted;
 use super::{ArrayTable, projected};
@@ -58,7 +58,6 @@ impl ReducedArray {
     }
 }
 
-#[async_trait]
 impl TableProvider for ReducedArray {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -68,15 +67,22 @@ impl TableProvider for ReducedArray {
         TableType::Temporary
     }
 
-    async fn scan(
-        &self,
-        session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _: &[Expr],
+    fn scan<'a, 'b, 'c, 'd, 'r>(
+        &'a self,
+        session: &'b dyn Session,
+        projection: Option<&'c Vec<usize>>,
+        _: &'d [Expr],
         _: Option<usize>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let plan =
-            self.table.plan(session, Wanted::States(&self.reduction), &self.filters, None)?;
-        projected(plan, projection.map(Vec::as_slice))
+    ) -> BoxFuture<'r, DfResult<Arc<dyn ExecutionPlan>>>
+    where
+        'a: 'r,
+        'b: 'r,
+        'c: 'r,
+        'd: 'r,
+    {
+        let states = Wanted::States(&self.reduction);
+        let plan = self.table.plan(session, states, &self.filters, None);
+        let projection = projection.map(Vec::as_slice);
+        Box::pin(ready(plan.and_then(|plan| projected(plan, projection))))
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DfResult;
@@ -15,6 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
+use futures::future::BoxFuture;
 
 use super::{ComputeThreads, by_turns, spilling_joins, watched};
 use crate::Error;
@@ -28,13 +28,26 @@ use crate::write::guarding_sinks;
 #[derive(Debug)]
 pub struct LocalPlanner;
 
-#[async_trait]
 impl QueryPlanner for LocalPlanner {
-    async fn create_physical_plan(
-        &self,
-        plan: &LogicalPlan,
-        session: &dyn Session,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+    fn create_physical_plan<'a, 'b, 'c, 'r>(
+        &'a self,
+        plan: &'b LogicalPlan,
+        session: &'c dyn Session,
+    ) -> BoxFuture<'r, DfResult<Arc<dyn ExecutionPlan>>>
+    where
+        'a: 'r,
+        'b: 'r,
+        'c: 'r,
+    {
+        physical_plan(plan, session)
+    }
+}
+
+fn physical_plan<'a>(
+    plan: &'a LogicalPlan,
+    session: &'a dyn Session,
+) -> BoxFuture<'a, DfResult<Arc<dyn ExecutionPlan>>> {
+    Box::pin(async move {
         let own = AlmagestOptions::of(session.config_options());
         match own.scheduler {
             Scheduler::Threads => plan_here(plan, session).await,
@@ -53,7 +66,7 @@ impl QueryPlanner for LocalPlanner {
                 .into())
             }
         }
-    }
+    })
 }
 
 /// The physical plan of a statement that runs in this process, whatever `almagest.scheduler` says.

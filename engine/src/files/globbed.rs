@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig};
@@ -15,6 +14,7 @@ use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
 
 use crate::{Error, Result};
 
@@ -85,7 +85,6 @@ pub fn keep_globs(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(kept.data)
 }
 
-#[async_trait]
 impl TableProvider for GlobbedTable {
     fn schema(&self) -> SchemaRef {
         self.table.schema()
@@ -102,13 +101,19 @@ impl TableProvider for GlobbedTable {
         self.table.supports_filters_pushdown(filters)
     }
 
-    async fn scan(
-        &self,
-        session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    fn scan<'a, 'b, 'c, 'd, 'r>(
+        &'a self,
+        session: &'b dyn Session,
+        projection: Option<&'c Vec<usize>>,
+        filters: &'d [Expr],
         limit: Option<usize>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        self.table.scan(session, projection, filters, limit).await
+    ) -> BoxFuture<'r, DfResult<Arc<dyn ExecutionPlan>>>
+    where
+        'a: 'r,
+        'b: 'r,
+        'c: 'r,
+        'd: 'r,
+    {
+        self.table.scan(session, projection, filters, limit)
     }
 }

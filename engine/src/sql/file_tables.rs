@@ -6,11 +6,11 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use async_trait::async_trait;
 use datafusion::catalog::{DynamicFileCatalog, TableProvider, UrlTableFactory};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::SessionContext;
+use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
 use super::relation_call::RelationCall;
@@ -52,6 +52,13 @@ impl FileTables {
         Ok(state)
     }
 
+    fn table<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, DfResult<Option<Arc<dyn TableProvider>>>> {
+        Box::pin(async { Ok(self.open(name).await?) })
+    }
+
     async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let state = self.state()?;
         if let Some(call) = TableCall::from_table_name(name, &state, &self.registry)? {
@@ -82,9 +89,15 @@ async fn opened_apart(
     threads.run(Box::pin(opening)).await
 }
 
-#[async_trait]
 impl UrlTableFactory for FileTables {
-    async fn try_new(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        Ok(self.open(name).await?)
+    fn try_new<'a, 'b, 'r>(
+        &'a self,
+        name: &'b str,
+    ) -> BoxFuture<'r, DfResult<Option<Arc<dyn TableProvider>>>>
+    where
+        'a: 'r,
+        'b: 'r,
+    {
+        self.table(name)
     }
 }
