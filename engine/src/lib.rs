@@ -16,6 +16,7 @@ pub mod config;
 pub mod error;
 pub mod exec;
 pub mod files;
+pub mod opaque;
 pub mod planning;
 pub mod registry;
 pub mod rewrite;
@@ -25,6 +26,7 @@ pub mod write;
 
 pub use config::{AlmagestOptions, Scheduler};
 pub use error::{Error, ErrorKind, Result};
+pub use opaque::Opaque;
 pub use session::{Session, SessionOptions};
 
 /// Cores that this process may use.

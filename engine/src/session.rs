@@ -39,7 +39,7 @@ use crate::exec::{
 use crate::planning::watched::watched;
 use crate::planning::{self, PlanningThreads};
 use crate::registry::{Format, Registry, TableOptions};
-use crate::{Error, Result, files, sql};
+use crate::{Error, Opaque, Result, files, sql};
 
 /// The consumers that an error about exhausted memory names.
 const CONSUMERS_SHOWN: NonZeroUsize = NonZeroUsize::new(3).unwrap();
@@ -108,7 +108,7 @@ fn with_whole_spills(mut settings: SessionConfig) -> SessionConfig {
 /// A set of tables and settings, and the way to query them.
 #[derive(Clone)]
 pub struct Session {
-    context: SessionContext,
+    context: Opaque<SessionContext>,
     registry: Registry,
     planning: Arc<PlanningThreads>,
 }
@@ -191,7 +191,7 @@ impl Session {
             crate::rewrite::register_array_function(&context, Arc::clone(function))?;
         }
         registry.register(&context)?;
-        Ok(Self { context, registry: registry.clone(), planning })
+        Ok(Self { context: Opaque::new(context), registry: registry.clone(), planning })
     }
 
     /// Plans one statement; DDL and `SET` run at once.

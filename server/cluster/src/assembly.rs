@@ -11,7 +11,6 @@ use almagest_engine::registry::Registry;
 use almagest_engine::rewrite::compare_by_value;
 use almagest_engine::write::PartsPlanner;
 use almagest_engine::{AlmagestOptions, Error, Result, Session, SessionOptions};
-use async_trait::async_trait;
 use ballista_core::config::BallistaConfig;
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::optimizer::NotInSubqueryRewrite;
@@ -29,6 +28,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{ComposedPhysicalExtensionCodec, PhysicalExtensionCodec};
+use futures::future::BoxFuture;
 
 use super::ClusterKey;
 use super::contact::MESSAGE_BYTES_MAX;
@@ -47,18 +47,36 @@ const BROADCAST_ROWS: u64 = 500_000;
 #[derive(Debug)]
 struct Planner;
 
-#[async_trait]
 impl QueryPlanner for Planner {
-    async fn create_physical_plan(
-        &self,
-        plan: &LogicalPlan,
-        session: &dyn DfSession,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(PartsPlanner)]);
-        let session = session.as_any().downcast_ref::<SessionState>();
-        let session = session.ok_or_else(|| Error::bug("a scheduler plans without its state"))?;
-        let plan = compare_by_value(plan.clone())?;
-        planner.create_physical_plan(&plan, &hash_joins::planning(session)).await
+    fn create_physical_plan<'a, 'b, 'c, 'r>(
+        &'a self,
+        plan: &'b LogicalPlan,
+        session: &'c dyn DfSession,
+    ) -> BoxFuture<'r, DfResult<Arc<dyn ExecutionPlan>>>
+    where
+        'a: 'r,
+        'b: 'r,
+        'c: 'r,
+    {
+        self.physical_plan(plan, session)
+    }
+}
+
+impl Planner {
+    fn physical_plan<'a>(
+        &'a self,
+        plan: &'a LogicalPlan,
+        session: &'a dyn DfSession,
+    ) -> BoxFuture<'a, DfResult<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move {
+            let planner =
+                DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(PartsPlanner)]);
+            let session = session.as_any().downcast_ref::<SessionState>();
+            let session =
+                session.ok_or_else(|| Error::bug("a scheduler plans without its state"))?;
+            let plan = compare_by_value(plan.clone())?;
+            planner.create_physical_plan(&plan, &hash_joins::planning(session)).await
+        })
     }
 }
 

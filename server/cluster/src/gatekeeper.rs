@@ -24,13 +24,12 @@ use ballista_core::serde::protobuf::{
     execute_query_result, job_status,
 };
 use ballista_scheduler::cluster::JobState;
-use ballista_scheduler::scheduler_server::SchedulerServer;
 use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
 use ballista_scheduler::state::execution_stage::ExecutionStage;
-use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 
+use super::ballista_server::{BallistaServer, PushStream, Server};
 use super::work::TasksDone;
 
 /// How often a query that runs is looked at.
@@ -43,12 +42,10 @@ const UNKNOWN_LONGEST: Duration = Duration::from_secs(5);
 /// The operator under whose name a stage's executors are told, each with its tasks.
 pub const EXECUTORS: &str = "executors";
 
-type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
-
 /// The service.
 #[derive(Clone)]
 pub struct Gatekeeper {
-    server: Server,
+    server: Arc<dyn BallistaServer>,
     jobs: Arc<dyn JobState>,
     admission: Arc<Admission>,
     /// Queries that ran for too long.
@@ -61,6 +58,7 @@ impl Gatekeeper {
     /// The service of `server`, whose queries `jobs` knows, within `limits`.
     pub fn new(server: Server, jobs: Arc<dyn JobState>, limits: Limits) -> Self {
         let admission = Arc::new(Admission::new(limits));
+        let server = Arc::new(server);
         Self { server, jobs, admission, overdue: Arc::default(), wanted: Arc::default() }
     }
 
@@ -70,7 +68,7 @@ impl Gatekeeper {
         let time_max = self.admission.limits().time_max;
         let mut life = Life { known_at: begun };
         let mut cancelled_at: Option<Instant> = None;
-        while life.goes_on(self.status(&job_id).await.as_ref(), Instant::now()) {
+        while life.goes_on(self.server.status(&job_id).await.as_ref(), Instant::now()) {
             if time_max.is_some_and(|time| begun.elapsed() > time) {
                 self.overdue.lock().insert(job_id.clone());
                 self.no_longer_wanted(&job_id);
@@ -79,8 +77,7 @@ impl Gatekeeper {
                 && cancelled_at.is_none_or(|at| at.elapsed() > CANCEL_PAUSE)
             {
                 cancelled_at = Some(Instant::now());
-                // one that ends at this moment needs nothing
-                let _ = self.server.cancel_job(job_id.clone()).await;
+                self.server.end(&job_id).await;
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -93,18 +90,6 @@ impl Gatekeeper {
         if let Some(is_wanted) = self.wanted.lock().get_mut(job_id) {
             *is_wanted = false;
         }
-    }
-
-    async fn status(&self, job_id: &JobId) -> Option<job_status::Status> {
-        let status = self.server.state.task_manager.get_job_status(job_id).await;
-        status.ok().flatten().and_then(|status| status.status)
-    }
-
-    /// How far a query is that runs.
-    async fn tasks_done(&self, job_id: &JobId) -> Option<TasksDone> {
-        let running = self.server.state.task_manager.get_running_job_cache();
-        let graph = running.get(job_id)?.execution_graph.read().await;
-        Some(TasksDone::of(graph.as_ref()))
     }
 
     async fn graph(&self, job_id: &JobId) -> Option<ExecutionGraphBox> {
@@ -153,7 +138,7 @@ fn workers(stage: &ExecutionStage) -> Option<OperatorWithMetrics> {
 
 #[async_trait]
 impl SchedulerGrpc for Gatekeeper {
-    type ExecuteQueryPushStream = <Server as SchedulerGrpc>::ExecuteQueryPushStream;
+    type ExecuteQueryPushStream = PushStream;
 
     async fn execute_query(
         &self,
@@ -184,7 +169,7 @@ impl SchedulerGrpc for Gatekeeper {
         let job_id: JobId = request.get_ref().job_id.as_str().into();
         let is_asked = TasksDone::is_asked(request.metadata());
         let mut response = self.server.get_job_status(request).await?;
-        if is_asked && let Some(tasks) = self.tasks_done(&job_id).await {
+        if is_asked && let Some(tasks) = self.server.tasks_done(&job_id).await {
             tasks.tell(response.metadata_mut());
         }
         let status = response.get_mut().status.as_mut().and_then(|status| status.status.as_mut());
@@ -231,7 +216,7 @@ impl SchedulerGrpc for Gatekeeper {
         request: Request<CancelJobParams>,
     ) -> Result<Response<CancelJobResult>, Status> {
         self.no_longer_wanted(&request.get_ref().job_id.as_str().into());
-        SchedulerGrpc::cancel_job(&self.server, request).await
+        self.server.cancel_job(request).await
     }
 
     async fn poll_work(
@@ -259,7 +244,7 @@ impl SchedulerGrpc for Gatekeeper {
         &self,
         request: Request<UpdateTaskStatusParams>,
     ) -> Result<Response<UpdateTaskStatusResult>, Status> {
-        SchedulerGrpc::update_task_status(&self.server, request).await
+        self.server.update_task_status(request).await
     }
 
     async fn create_update_session(

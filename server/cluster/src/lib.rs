@@ -12,6 +12,7 @@
 mod address;
 mod analyze;
 mod assembly;
+mod ballista_server;
 mod careful_state;
 mod contact;
 mod executor;

@@ -16,7 +16,6 @@ use almagest_engine::registry::Registry;
 use almagest_engine::rewrite::refuse_calls;
 use almagest_engine::write::{CommitExec, Target, WriteParts, guarding_sinks};
 use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, SessionOptions};
-use async_trait::async_trait;
 use ballista_core::planner::scans_only_information_schema;
 use ballista_core::serde::protobuf::{ExecuteQueryParams, KeyValuePair, execute_query_params};
 use datafusion::catalog::Session;
@@ -35,6 +34,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion_proto::logical_plan::{AsLogicalPlan, LogicalExtensionCodec};
 use datafusion_proto::protobuf::LogicalPlanNode;
+use futures::future::BoxFuture;
 use uuid::Uuid;
 
 use super::ClusterKey;
@@ -222,39 +222,55 @@ struct There<'a> {
     session: &'a dyn Session,
 }
 
-#[async_trait]
 impl QueryPlanner for ClusterPlanner {
-    async fn create_physical_plan(
-        &self,
-        plan: &LogicalPlan,
-        session: &dyn Session,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        if AlmagestOptions::of(session.config_options()).runs_here() {
-            return LocalPlanner.create_physical_plan(plan, session).await;
-        }
-        if !reads_tables(plan)? || scans_only_information_schema(plan)? {
-            return plan_here(plan, session).await;
-        }
-        if recurses(plan)? {
-            // each step waits for the one before, whose rows only one process has
-            log::warn!("WITH RECURSIVE runs in the session's process, not on the cluster");
-            return plan_here(plan, session).await;
-        }
-        let there = There { scheduler: self.scheduler(session).await?, session };
-        if let LogicalPlan::Analyze(analyze) = plan
-            && self.writing_here(&analyze.input, &there)?.is_none()
-        {
-            let query = self.query(&analyze.input, &there)?;
-            let schema = Arc::new(analyze.schema.as_arrow().clone());
-            return Ok(Arc::new(AnalyzeQuery::new(query, schema)));
-        }
-        match self.writing_here(plan, &there)? {
-            Some(plan) => {
-                let here = DefaultPhysicalPlanner::default();
-                guarding_sinks(here.create_physical_plan(&plan, session).await?, &plan)
+    fn create_physical_plan<'a, 'b, 'c, 'r>(
+        &'a self,
+        plan: &'b LogicalPlan,
+        session: &'c dyn Session,
+    ) -> BoxFuture<'r, DfResult<Arc<dyn ExecutionPlan>>>
+    where
+        'a: 'r,
+        'b: 'r,
+        'c: 'r,
+    {
+        self.physical_plan(plan, session)
+    }
+}
+
+impl ClusterPlanner {
+    fn physical_plan<'a>(
+        &'a self,
+        plan: &'a LogicalPlan,
+        session: &'a dyn Session,
+    ) -> BoxFuture<'a, DfResult<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move {
+            if AlmagestOptions::of(session.config_options()).runs_here() {
+                return LocalPlanner.create_physical_plan(plan, session).await;
             }
-            None => Ok(self.query(plan, &there)?),
-        }
+            if !reads_tables(plan)? || scans_only_information_schema(plan)? {
+                return plan_here(plan, session).await;
+            }
+            if recurses(plan)? {
+                // each step waits for the one before, whose rows only one process has
+                log::warn!("WITH RECURSIVE runs in the session's process, not on the cluster");
+                return plan_here(plan, session).await;
+            }
+            let there = There { scheduler: self.scheduler(session).await?, session };
+            if let LogicalPlan::Analyze(analyze) = plan
+                && self.writing_here(&analyze.input, &there)?.is_none()
+            {
+                let query = self.query(&analyze.input, &there)?;
+                let schema = Arc::new(analyze.schema.as_arrow().clone());
+                return Ok(Arc::new(AnalyzeQuery::new(query, schema)));
+            }
+            match self.writing_here(plan, &there)? {
+                Some(plan) => {
+                    let here = DefaultPhysicalPlanner::default();
+                    guarding_sinks(here.create_physical_plan(&plan, session).await?, &plan)
+                }
+                None => Ok(self.query(plan, &there)?),
+            }
+        })
     }
 }
 

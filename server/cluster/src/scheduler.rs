@@ -14,20 +14,17 @@ use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::cluster::memory::InMemoryJobState;
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::create_scheduler;
-use ballista_scheduler::scheduler_server::SchedulerServer;
 use datafusion::common::runtime::SpawnedTask;
-use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::transport::server::TcpIncoming;
 
 use super::assembly::Assembly;
+use super::ballista_server::Server;
 use super::careful_state::CarefulState;
 use super::contact::MESSAGE_BYTES_MAX;
 use super::gatekeeper::Gatekeeper;
 use super::{Address, ClusterKey, Limits, Watcher};
-
-type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
 /// How long one may be silent before its tasks go to others: above the pauses of a busy one.
 const SILENCE_SECONDS: u64 = 30;

@@ -1,14 +1,14 @@
 //! What a scheduler of this process knows: its executors, and how far its queries are.
 
 use ballista_core::serde::protobuf::task_status::Status;
-use ballista_scheduler::scheduler_server::SchedulerServer;
 use ballista_scheduler::state::execution_stage::ExecutionStage;
-use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+
+use super::ballista_server::Server;
 
 /// Looks at a scheduler.
 #[derive(Clone)]
 pub struct Watcher {
-    server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>,
+    server: Server,
 }
 
 /// An executor that can take tasks.
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(server: SchedulerServer<LogicalPlanNode, PhysicalPlanNode>) -> Self {
+    pub(super) fn new(server: Server) -> Self {
         Self { server }
     }
 

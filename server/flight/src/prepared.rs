@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use almagest_engine::{Error, Result};
+use almagest_engine::{Error, Opaque, Result};
 use arrow::array::{Array, ArrayData};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -95,7 +95,7 @@ impl Bound {
 #[derive(Debug)]
 pub struct Prepared {
     text: String,
-    plan: LogicalPlan,
+    plan: Opaque<LogicalPlan>,
     effect: Effect,
     parameters: SchemaRef,
     bound: Mutex<Arc<Bound>>,
@@ -115,7 +115,14 @@ impl Prepared {
             let (plan, effect) = again.judged(&text).await?;
             let parameters = Arc::new(parameters_of(&plan)?);
             let kept = again.keeps(text.len() + weight_of(&plan)?)?;
-            Ok(Self { text, plan, effect, parameters, bound: Mutex::default(), _kept: kept })
+            Ok(Self {
+                text,
+                plan: Opaque::new(plan),
+                effect,
+                parameters,
+                bound: Mutex::default(),
+                _kept: kept,
+            })
         };
         client.apart(work.boxed()).await
     }
@@ -196,7 +203,7 @@ impl Prepared {
         let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
         let wanted = self.parameters.fields().len();
         if wanted == 0 {
-            return Ok(vec![self.plan.clone()]);
+            return Ok(vec![LogicalPlan::clone(&self.plan)]);
         }
         if count == 0 {
             return Err(Error::plan(format!(
@@ -204,7 +211,7 @@ impl Prepared {
             )));
         }
         if is_insert(&self.plan) {
-            return Ok(vec![over_bound(self.plan.clone(), rows, &self.parameters)?]);
+            return Ok(vec![over_bound(LogicalPlan::clone(&self.plan), rows, &self.parameters)?]);
         }
         if count > ROWS_MAX {
             return Err(Error::exhausted(format!(

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use almagest_engine::admission::Pass;
 use almagest_engine::exec::progress::Progress;
-use almagest_engine::{Error, ErrorKind, Result};
+use almagest_engine::{Error, ErrorKind, Opaque, Result};
 use arrow::array::{Array, ArrayRef, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
@@ -67,7 +67,7 @@ pub struct Query {
 }
 
 enum Source {
-    Plans(Vec<LogicalPlan>),
+    Plans(Opaque<Vec<LogicalPlan>>),
     /// What a statement gave that has run.
     Done(Vec<RecordBatch>),
 }
@@ -106,7 +106,7 @@ impl Query {
         let schema = physical.fold(wire_schema(&logical, None), |told, physical| {
             wire_schema(&told, Some(&physical))
         });
-        let source = Source::Plans(plans);
+        let source = Source::Plans(Opaque::new(plans));
         Self { planned: Mutex::new(Some(planned)), ..Self::with(text, schema, source, held, life) }
     }
 
