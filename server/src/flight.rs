@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use almagest_engine::registry::Registry;
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 pub use almagest_flight::{
     Entrance, FlightLimits, FlightOptions, FlightServer, Processes, Served, Sessions, Shared,
@@ -18,14 +19,16 @@ use crate::{AlmagestOptions, Result, Session, SessionOptions};
 ///
 /// # Errors
 /// Those of opening tables and of the statements at the start.
-pub async fn open(
-    options: &SessionOptions,
+pub fn open<'a>(
+    options: &'a SessionOptions,
     place: Option<AlmagestOptions>,
-    served: &Served,
+    served: &'a Served,
     limits: FlightLimits,
-) -> Result<Arc<Shared>> {
-    let sessions = Arc::new(ClusterSessions { registry: crate::registry()? });
-    Shared::open(sessions, options, place, served, limits).await
+) -> BoxFuture<'a, Result<Arc<Shared>>> {
+    Box::pin(async move {
+        let sessions = Arc::new(ClusterSessions { registry: crate::registry()? });
+        Shared::open(sessions, options, place, served, limits).await
+    })
 }
 
 /// Makes sessions whose queries may run on a cluster.

@@ -243,7 +243,7 @@ pub async fn serve(
                 .with("file", path.display())
         })?;
     }
-    server.run(asked_to_end()?).await
+    server.run(Box::pin(asked_to_end()?)).await
 }
 
 /// What sessions may use. The folder to spill to is where it was said to be, though another is entered

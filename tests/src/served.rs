@@ -56,9 +56,9 @@ pub async fn start_at(
     let server = FlightServer::bind(&bind, Arc::clone(&shared), entrance).await.unwrap();
     let address = server.address().unwrap();
     let (end, ended) = oneshot::channel();
-    tokio::spawn(server.run(async {
+    tokio::spawn(server.run(Box::pin(async {
         let _ = ended.await;
-    }));
+    })));
     Running { address, shared, end: Some(end) }
 }
 

@@ -13,6 +13,7 @@ use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use futures::future::BoxFuture;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use uuid::Uuid;
 
@@ -76,88 +77,92 @@ pub struct ExecutorOptions {
 ///
 /// # Errors
 /// `Unreachable` if there is no scheduler, or the folder cannot be written.
-pub async fn run_executor(options: &ExecutorOptions) -> Result<Ended> {
-    let unwritable = |cause: std::io::Error| {
-        Error::unreachable(format!("cannot write to the work folder: {cause}; name another one"))
+pub fn run_executor<'a>(options: &'a ExecutorOptions) -> BoxFuture<'a, Result<Ended>> {
+    Box::pin(async move {
+        let unwritable = |cause: std::io::Error| {
+            Error::unreachable(format!(
+                "cannot write to the work folder: {cause}; name another one"
+            ))
             .with("folder", options.work_dir.display())
-    };
-    std::fs::create_dir_all(&options.work_dir).map_err(unwritable)?;
-    let folder = tempfile::Builder::new().prefix("executor-").tempdir_in(&options.work_dir);
-    let folder = folder.map_err(unwritable)?;
-    let assembly =
-        Assembly::new(options.registry.clone(), options.cores).with_key(options.key.clone());
-    let functions = BallistaFunctionRegistry::from(&assembly.state(assembly.settings())?);
-    reach(&options.scheduler, Duration::from_secs(options.connect_seconds.into())).await?;
-    // that both have one key, or none
-    let (address, key) = (options.scheduler.clone(), options.key.clone());
-    let scheduler = Contact { address, key };
-    scheduler.check().await?;
-    let listen = match &options.key {
-        None => options.bind,
-        Some(_) => private_address(options.bind),
-    };
-    let [port, grpc_port] = free_ports(&[options.bind, listen])?;
-    let guard = match &options.key {
-        None => None,
-        Some(key) => {
-            let secret = TaskSecret::random();
-            guard_tasks(SocketAddr::new(options.bind, grpc_port), key, secret.clone()).await?;
-            Some((secret, guarded_results(SocketAddr::new(options.bind, port), key)))
+        };
+        std::fs::create_dir_all(&options.work_dir).map_err(unwritable)?;
+        let folder = tempfile::Builder::new().prefix("executor-").tempdir_in(&options.work_dir);
+        let folder = folder.map_err(unwritable)?;
+        let assembly =
+            Assembly::new(options.registry.clone(), options.cores).with_key(options.key.clone());
+        let functions = BallistaFunctionRegistry::from(&assembly.state(assembly.settings())?);
+        reach(&options.scheduler, Duration::from_secs(options.connect_seconds.into())).await?;
+        // that both have one key, or none
+        let (address, key) = (options.scheduler.clone(), options.key.clone());
+        let scheduler = Contact { address, key };
+        scheduler.check().await?;
+        let listen = match &options.key {
+            None => options.bind,
+            Some(_) => private_address(options.bind),
+        };
+        let [port, grpc_port] = free_ports(&[options.bind, listen])?;
+        let guard = match &options.key {
+            None => None,
+            Some(key) => {
+                let secret = TaskSecret::random();
+                guard_tasks(SocketAddr::new(options.bind, grpc_port), key, secret.clone()).await?;
+                Some((secret, guarded_results(SocketAddr::new(options.bind, port), key)))
+            }
+        };
+        let (secret, results) = guard.unzip();
+        let spill = folder.path().to_path_buf();
+        let stores = assembly.clone();
+        let name = options.name.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+        let memory_share = options.memory_bytes_max.map(|bytes| bytes / options.cores.max(1));
+        let wanted = Wanted::new(scheduler);
+        let quota = Quota::new(options.disk_bytes_max, memory_share, secret, wanted);
+        let config = ExecutorProcessConfig {
+            executor_id: name,
+            bind_host: listen.to_string(),
+            external_host: Some(options.bind.to_string()),
+            port,
+            grpc_port,
+            scheduler_host: options.scheduler.host.clone(),
+            scheduler_port: options.scheduler.port,
+            // it was reached already; Ballista 55 would wait for ever
+            scheduler_connect_timeout_seconds: 0,
+            vcores: options.cores,
+            task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
+            work_dir: Some(folder.path().display().to_string()),
+            executor_heartbeat_interval_seconds: options.heartbeat_seconds,
+            // what nobody asked to remove
+            job_data_clean_up_interval_seconds: SWEEP_SECONDS,
+            job_data_ttl_seconds: FORGOTTEN_SECONDS,
+            grpc_max_decoding_message_size: MESSAGE_BYTES_MAX,
+            grpc_max_encoding_message_size: MESSAGE_BYTES_MAX,
+            override_arrow_flight_service: results,
+            override_create_grpc_client_endpoint: options.key.as_ref().map(ClusterKey::for_all),
+            override_execution_engine: Some(Arc::new(quota)),
+            memory_pool_size: options.memory_bytes_max.map(|bytes| bytes as u64),
+            override_function_registry: Some(Arc::new(functions)),
+            override_runtime_producer: Some(Arc::new(move |_| {
+                let runtime = RuntimeEnvBuilder::new().with_temp_file_path(&spill);
+                stores.with_stores(runtime).build_arc()
+            })),
+            override_logical_codec: Some(assembly.logical_codec()),
+            override_physical_codec: Some(assembly.physical_codec()),
+            override_config_producer: Some(Arc::new(move || match memory_share {
+                None => assembly.settings(),
+                Some(bytes) => with_value_limit(assembly.settings(), bytes),
+            })),
+            ..ExecutorProcessConfig::default()
+        };
+        tokio::select! {
+            ended = start_executor_process(Arc::new(config)) => match ended {
+                Ok(()) => Ok(Ended::Asked),
+                Err(cause) => Err(Error::unreachable(format!(
+                    "the executor of {} ended: {cause}",
+                    options.scheduler
+                ))),
+            },
+            () = loss(&options.scheduler) => Ok(Ended::SchedulerLost),
         }
-    };
-    let (secret, results) = guard.unzip();
-    let spill = folder.path().to_path_buf();
-    let stores = assembly.clone();
-    let name = options.name.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-    let memory_share = options.memory_bytes_max.map(|bytes| bytes / options.cores.max(1));
-    let wanted = Wanted::new(scheduler);
-    let quota = Quota::new(options.disk_bytes_max, memory_share, secret, wanted);
-    let config = ExecutorProcessConfig {
-        executor_id: name,
-        bind_host: listen.to_string(),
-        external_host: Some(options.bind.to_string()),
-        port,
-        grpc_port,
-        scheduler_host: options.scheduler.host.clone(),
-        scheduler_port: options.scheduler.port,
-        // it was reached already; Ballista 55 would wait for ever
-        scheduler_connect_timeout_seconds: 0,
-        vcores: options.cores,
-        task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
-        work_dir: Some(folder.path().display().to_string()),
-        executor_heartbeat_interval_seconds: options.heartbeat_seconds,
-        // what nobody asked to remove
-        job_data_clean_up_interval_seconds: SWEEP_SECONDS,
-        job_data_ttl_seconds: FORGOTTEN_SECONDS,
-        grpc_max_decoding_message_size: MESSAGE_BYTES_MAX,
-        grpc_max_encoding_message_size: MESSAGE_BYTES_MAX,
-        override_arrow_flight_service: results,
-        override_create_grpc_client_endpoint: options.key.as_ref().map(ClusterKey::for_all),
-        override_execution_engine: Some(Arc::new(quota)),
-        memory_pool_size: options.memory_bytes_max.map(|bytes| bytes as u64),
-        override_function_registry: Some(Arc::new(functions)),
-        override_runtime_producer: Some(Arc::new(move |_| {
-            let runtime = RuntimeEnvBuilder::new().with_temp_file_path(&spill);
-            stores.with_stores(runtime).build_arc()
-        })),
-        override_logical_codec: Some(assembly.logical_codec()),
-        override_physical_codec: Some(assembly.physical_codec()),
-        override_config_producer: Some(Arc::new(move || match memory_share {
-            None => assembly.settings(),
-            Some(bytes) => with_value_limit(assembly.settings(), bytes),
-        })),
-        ..ExecutorProcessConfig::default()
-    };
-    tokio::select! {
-        ended = start_executor_process(Arc::new(config)) => match ended {
-            Ok(()) => Ok(Ended::Asked),
-            Err(cause) => Err(Error::unreachable(format!(
-                "the executor of {} ended: {cause}",
-                options.scheduler
-            ))),
-        },
-        () = loss(&options.scheduler) => Ok(Ended::SchedulerLost),
-    }
+    })
 }
 
 /// Waits for the scheduler, but no longer than `longest`.

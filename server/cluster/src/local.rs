@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use almagest_engine::registry::Registry;
 use almagest_engine::{Error, Result};
+use futures::future::BoxFuture;
 use tokio::process::{Child, Command};
 
 use super::{Address, ClusterKey, Scheduler, SchedulerOptions, Watcher};
@@ -55,28 +56,30 @@ impl LocalCluster {
     ///
     /// # Errors
     /// `Unreachable` if one does not start.
-    pub async fn start(options: &LocalOptions) -> Result<Self> {
-        let key = options.key_file.as_deref().map(ClusterKey::read).transpose()?;
-        let scheduler = SchedulerOptions { key, ..options.scheduler.clone() };
-        let scheduler = Scheduler::bind(&options.registry, &scheduler).await?;
-        let address = scheduler.address().clone();
-        let watcher = scheduler.watcher();
-        tokio::spawn(scheduler.run());
-        let executors = (0..options.executors).map(|number| spawn(options, &address, number));
-        let executors = executors.collect::<Result<_>>()?;
-        let mut cluster = Self { address, watcher, executors };
-        let started = Instant::now();
-        while cluster.watcher.executors().await.len() < options.executors {
-            cluster.check()?;
-            if started.elapsed() > START_LONGEST {
-                return Err(Error::unreachable(format!(
-                    "the executors did not start within {} s",
-                    START_LONGEST.as_secs()
-                )));
+    pub fn start<'a>(options: &'a LocalOptions) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let key = options.key_file.as_deref().map(ClusterKey::read).transpose()?;
+            let scheduler = SchedulerOptions { key, ..options.scheduler.clone() };
+            let scheduler = Scheduler::bind(&options.registry, &scheduler).await?;
+            let address = scheduler.address().clone();
+            let watcher = scheduler.watcher();
+            tokio::spawn(scheduler.run());
+            let executors = (0..options.executors).map(|number| spawn(options, &address, number));
+            let executors = executors.collect::<Result<_>>()?;
+            let mut cluster = Self { address, watcher, executors };
+            let started = Instant::now();
+            while cluster.watcher.executors().await.len() < options.executors {
+                cluster.check()?;
+                if started.elapsed() > START_LONGEST {
+                    return Err(Error::unreachable(format!(
+                        "the executors did not start within {} s",
+                        START_LONGEST.as_secs()
+                    )));
+                }
+                tokio::time::sleep(POLL).await;
             }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(cluster)
+            Ok(cluster)
+        })
     }
 
     /// Where the scheduler listens.

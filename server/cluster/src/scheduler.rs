@@ -15,6 +15,7 @@ use ballista_scheduler::cluster::memory::InMemoryJobState;
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::create_scheduler;
 use datafusion::common::runtime::SpawnedTask;
+use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::transport::server::TcpIncoming;
@@ -72,58 +73,68 @@ impl Scheduler {
     ///
     /// # Errors
     /// `Unreachable` if the port is taken.
-    pub async fn bind(registry: &Registry, options: &SchedulerOptions) -> Result<Self> {
-        let wanted = SocketAddr::new(options.bind, options.port);
-        let failed = |cause: std::io::Error| {
-            Error::unreachable(format!("cannot listen at {wanted}: {cause}; choose another --port"))
-        };
-        let listener = TcpListener::bind(wanted).await.map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?;
-        let address = Address { host: bound.ip().to_string(), port: bound.port() };
+    pub fn bind<'a>(
+        registry: &'a Registry,
+        options: &'a SchedulerOptions,
+    ) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let wanted = SocketAddr::new(options.bind, options.port);
+            let failed = |cause: std::io::Error| {
+                Error::unreachable(format!(
+                    "cannot listen at {wanted}: {cause}; choose another --port"
+                ))
+            };
+            let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+            let bound = listener.local_addr().map_err(failed)?;
+            let address = Address { host: bound.ip().to_string(), port: bound.port() };
 
-        let key = options.key.clone();
-        let assembly = Assembly::new(registry.clone(), 1).with_key(key.clone());
-        let (settings, sessions) = (assembly.clone(), assembly.clone());
-        let (tell_broken, broken) = mpsc::unbounded_channel();
-        let state = Arc::new(CarefulState::new(tell_broken));
-        let cores = state.cores();
-        // a query that says nothing else is cut for the executors that there are
-        let make_settings: ConfigProducer = Arc::new(move || {
-            settings.settings().with_target_partitions(cores.load(Ordering::Relaxed).max(1))
-        });
-        let make_session: SessionBuilder = Arc::new(move |settings| Ok(sessions.state(settings)?));
-        let config = Arc::new(SchedulerConfig {
-            bind_host: options.bind.to_string(),
-            external_host: address.host.clone(),
-            bind_port: address.port,
-            // Tasks begin at once, and those of a cancelled query end; an executor need not ask.
-            scheduling_policy: TaskSchedulingPolicy::PushStaged,
-            executor_timeout_seconds: options.executor_timeout_seconds,
-            expire_dead_executor_interval_seconds: (options.executor_timeout_seconds / 4).max(1),
-            grpc_server_max_decoding_message_size: MESSAGE_BYTES_MAX,
-            grpc_server_max_encoding_message_size: MESSAGE_BYTES_MAX,
-            grpc_client_max_message_size: MESSAGE_BYTES_MAX,
-            use_tls: key.is_some(),
-            override_create_grpc_client_endpoint: key.as_ref().map(ClusterKey::for_all),
-            override_config_producer: Some(Arc::clone(&make_settings)),
-            override_session_builder: Some(Arc::clone(&make_session)),
-            override_logical_codec: Some(assembly.logical_codec()),
-            override_physical_codec: Some(assembly.physical_codec()),
-            ..SchedulerConfig::default()
-        });
-        let not_started = |cause: ballista_core::error::BallistaError| {
-            Error::bug("the scheduler did not start").caused_by(cause)
-        };
-        let jobs = InMemoryJobState::new(config.scheduler_id.clone(), make_session, make_settings);
-        let jobs = Arc::new(jobs);
-        let cluster = BallistaCluster::new(state, Arc::clone(&jobs) as _);
-        let server: Server = create_scheduler(cluster, config).await.map_err(not_started)?;
-        let limit = MESSAGE_BYTES_MAX as usize;
-        let gatekeeper = Gatekeeper::new(server.clone(), jobs, options.limits);
-        let service = SchedulerGrpcServer::new(gatekeeper)
-            .max_encoding_message_size(limit)
-            .max_decoding_message_size(limit);
-        Ok(Self { listener, server, service, address, key, broken })
+            let key = options.key.clone();
+            let assembly = Assembly::new(registry.clone(), 1).with_key(key.clone());
+            let (settings, sessions) = (assembly.clone(), assembly.clone());
+            let (tell_broken, broken) = mpsc::unbounded_channel();
+            let state = Arc::new(CarefulState::new(tell_broken));
+            let cores = state.cores();
+            // a query that says nothing else is cut for the executors that there are
+            let make_settings: ConfigProducer = Arc::new(move || {
+                settings.settings().with_target_partitions(cores.load(Ordering::Relaxed).max(1))
+            });
+            let make_session: SessionBuilder =
+                Arc::new(move |settings| Ok(sessions.state(settings)?));
+            let config = Arc::new(SchedulerConfig {
+                bind_host: options.bind.to_string(),
+                external_host: address.host.clone(),
+                bind_port: address.port,
+                // Tasks begin at once, and those of a cancelled query end; an executor need not ask.
+                scheduling_policy: TaskSchedulingPolicy::PushStaged,
+                executor_timeout_seconds: options.executor_timeout_seconds,
+                expire_dead_executor_interval_seconds: (options.executor_timeout_seconds / 4)
+                    .max(1),
+                grpc_server_max_decoding_message_size: MESSAGE_BYTES_MAX,
+                grpc_server_max_encoding_message_size: MESSAGE_BYTES_MAX,
+                grpc_client_max_message_size: MESSAGE_BYTES_MAX,
+                use_tls: key.is_some(),
+                override_create_grpc_client_endpoint: key.as_ref().map(ClusterKey::for_all),
+                override_config_producer: Some(Arc::clone(&make_settings)),
+                override_session_builder: Some(Arc::clone(&make_session)),
+                override_logical_codec: Some(assembly.logical_codec()),
+                override_physical_codec: Some(assembly.physical_codec()),
+                ..SchedulerConfig::default()
+            });
+            let not_started = |cause: ballista_core::error::BallistaError| {
+                Error::bug("the scheduler did not start").caused_by(cause)
+            };
+            let jobs =
+                InMemoryJobState::new(config.scheduler_id.clone(), make_session, make_settings);
+            let jobs = Arc::new(jobs);
+            let cluster = BallistaCluster::new(state, Arc::clone(&jobs) as _);
+            let server: Server = create_scheduler(cluster, config).await.map_err(not_started)?;
+            let limit = MESSAGE_BYTES_MAX as usize;
+            let gatekeeper = Gatekeeper::new(server.clone(), jobs, options.limits);
+            let service = SchedulerGrpcServer::new(gatekeeper)
+                .max_encoding_message_size(limit)
+                .max_decoding_message_size(limit);
+            Ok(Self { listener, server, service, address, key, broken })
+        })
     }
 
     /// Where it listens.
@@ -140,15 +151,17 @@ impl Scheduler {
     ///
     /// # Errors
     /// `Unreachable` if the network fails.
-    pub async fn run(self) -> Result<()> {
-        let _cancelling = SpawnedTask::spawn(cancel(self.server.clone(), self.broken));
-        let clients = TcpIncoming::from(self.listener);
-        let stopped = |cause| Error::unreachable("the scheduler stopped").caused_by(cause);
-        let mut served = tonic::transport::Server::builder();
-        if let Some(key) = &self.key {
-            served = served.tls_config(key.server()).map_err(stopped)?;
-        }
-        served.add_service(self.service).serve_with_incoming(clients).await.map_err(stopped)
+    pub fn run(self) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            let _cancelling = SpawnedTask::spawn(cancel(self.server.clone(), self.broken));
+            let clients = TcpIncoming::from(self.listener);
+            let stopped = |cause| Error::unreachable("the scheduler stopped").caused_by(cause);
+            let mut served = tonic::transport::Server::builder();
+            if let Some(key) = &self.key {
+                served = served.tls_config(key.server()).map_err(stopped)?;
+            }
+            served.add_service(self.service).serve_with_incoming(clients).await.map_err(stopped)
+        })
     }
 }
 

@@ -206,31 +206,35 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::judged`].
-    pub async fn schema(self: &Arc<Self>, sql: &str) -> Result<SchemaRef> {
-        self.check_length(sql)?;
-        let (client, text) = (Arc::clone(self), sql.to_string());
-        let work = async move {
-            let (plan, _) = client.judged(&text).await?;
-            Ok(wire_schema(plan.schema().as_arrow(), None))
-        };
-        self.apart(work.boxed()).await
+    pub fn schema<'a>(self: &'a Arc<Self>, sql: &'a str) -> BoxFuture<'a, Result<SchemaRef>> {
+        Box::pin(async move {
+            self.check_length(sql)?;
+            let (client, text) = (Arc::clone(self), sql.to_string());
+            let work = async move {
+                let (plan, _) = client.judged(&text).await?;
+                Ok(wire_schema(plan.schema().as_arrow(), None))
+            };
+            self.apart(work.boxed()).await
+        })
     }
 
     /// Takes a statement: one that reads is planned, and any other runs.
     ///
     /// # Errors
     /// Those of the statement.
-    pub async fn begin(self: &Arc<Self>, sql: &str) -> Result<Arc<Query>> {
-        self.check_length(sql)?;
-        let (client, text) = (Arc::clone(self), sql.to_string());
-        let work = async move {
-            // before the plan is made, so that all which it finds stays until it runs
-            let held = client.shared.stored.held();
-            let (plan, effect) = client.judged(&text).await?;
-            client.ready_over(&text, vec![plan], effect, held).await
-        };
-        let ready = self.apart(work.boxed()).await?;
-        self.take(sql, ready).await
+    pub fn begin<'a>(self: &'a Arc<Self>, sql: &'a str) -> BoxFuture<'a, Result<Arc<Query>>> {
+        Box::pin(async move {
+            self.check_length(sql)?;
+            let (client, text) = (Arc::clone(self), sql.to_string());
+            let work = async move {
+                // before the plan is made, so that all which it finds stays until it runs
+                let held = client.shared.stored.held();
+                let (plan, effect) = client.judged(&text).await?;
+                client.ready_over(&text, vec![plan], effect, held).await
+            };
+            let ready = self.apart(work.boxed()).await?;
+            self.take(sql, ready).await
+        })
     }
 
     /// What a statement becomes that is planned and judged, for each set of the values of its parameters.
@@ -546,20 +550,22 @@ impl Client {
     /// # Errors
     /// As [`StoredTables::write`](super::stored::StoredTables::write), and `Plan` if the client may
     /// not write.
-    pub async fn ingest(
-        &self,
-        name: &str,
+    pub fn ingest<'a>(
+        &'a self,
+        name: &'a str,
         mode: Mode,
         schema: Arc<Schema>,
-        rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
-    ) -> Result<u64> {
-        self.policy().check_writes()?;
-        self.check_free(name, mode)?;
-        let _runs = self.runs();
-        let pass = self.shared.admission.enter(self.share()).await?;
-        let count = self.shared.stored.write(name, mode, schema, rows).await;
-        drop(pass);
-        count
+        rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin + 'a,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            self.policy().check_writes()?;
+            self.check_free(name, mode)?;
+            let _runs = self.runs();
+            let pass = self.shared.admission.enter(self.share()).await?;
+            let count = self.shared.stored.write(name, mode, schema, rows).await;
+            drop(pass);
+            count
+        })
     }
 
     /// A query of the session.

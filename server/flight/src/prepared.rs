@@ -20,6 +20,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Values, ca
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::client::Client;
@@ -107,24 +108,26 @@ impl Prepared {
     ///
     /// # Errors
     /// Those of planning, and of what the client must not do; `Exhausted` if the session keeps too much.
-    pub async fn try_new(client: &Arc<Client>, sql: &str) -> Result<Self> {
-        client.check_length(sql)?;
-        let (again, sql) = (Arc::clone(client), sql.to_string());
-        let work = async move {
-            let text = numbered(&sql);
-            let (plan, effect) = again.judged(&text).await?;
-            let parameters = Arc::new(parameters_of(&plan)?);
-            let kept = again.keeps(text.len() + weight_of(&plan)?)?;
-            Ok(Self {
-                text,
-                plan: Opaque::new(plan),
-                effect,
-                parameters,
-                bound: Mutex::default(),
-                _kept: kept,
-            })
-        };
-        client.apart(work.boxed()).await
+    pub fn try_new<'a>(client: &'a Arc<Client>, sql: &'a str) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            client.check_length(sql)?;
+            let (again, sql) = (Arc::clone(client), sql.to_string());
+            let work = async move {
+                let text = numbered(&sql);
+                let (plan, effect) = again.judged(&text).await?;
+                let parameters = Arc::new(parameters_of(&plan)?);
+                let kept = again.keeps(text.len() + weight_of(&plan)?)?;
+                Ok(Self {
+                    text,
+                    plan: Opaque::new(plan),
+                    effect,
+                    parameters,
+                    bound: Mutex::default(),
+                    _kept: kept,
+                })
+            };
+            client.apart(work.boxed()).await
+        })
     }
 
     /// The schema of its rows, as far as it is known without the values.
@@ -152,20 +155,27 @@ impl Prepared {
     ///
     /// # Errors
     /// Those of the statement; `Plan` if values are missing.
-    pub async fn begin(self: &Arc<Self>, client: &Arc<Client>) -> Result<Arc<Query>> {
-        let bound = Arc::clone(&self.bound.lock());
-        self.run(client, bound).await
+    pub fn begin<'a>(
+        self: &'a Arc<Self>,
+        client: &'a Arc<Client>,
+    ) -> BoxFuture<'a, Result<Arc<Query>>> {
+        Box::pin(async move {
+            let bound = Arc::clone(&self.bound.lock());
+            self.run(client, bound).await
+        })
     }
 
     /// Runs once for all rows that are bound. Gives the number of rows that were written.
     ///
     /// # Errors
     /// Those of the statement.
-    pub async fn update(self: &Arc<Self>, client: &Arc<Client>) -> Result<i64> {
-        let bound = std::mem::take(&mut *self.bound.lock());
-        let query = self.run(client, bound).await?;
-        client.told(&query);
-        Ok(query.rows_written().unwrap_or(0))
+    pub fn update<'a>(self: &'a Arc<Self>, client: &'a Arc<Client>) -> BoxFuture<'a, Result<i64>> {
+        Box::pin(async move {
+            let bound = std::mem::take(&mut *self.bound.lock());
+            let query = self.run(client, bound).await?;
+            client.told(&query);
+            Ok(query.rows_written().unwrap_or(0))
+        })
     }
 
     async fn run(self: &Arc<Self>, client: &Arc<Client>, bound: Arc<Bound>) -> Result<Arc<Query>> {

@@ -11,6 +11,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig};
@@ -80,19 +81,21 @@ impl FlightServer {
     ///
     /// # Errors
     /// `Unreachable` if an address cannot be taken, `NotFound` and `Plan` for certificates.
-    pub async fn bind(
-        options: &FlightOptions,
+    pub fn bind<'a>(
+        options: &'a FlightOptions,
         shared: Arc<Shared>,
         entrance: Entrance,
-    ) -> Result<Self> {
-        let tls = options.tls.as_ref().map(tls).transpose()?;
-        let http = match options.http {
-            Some(address) => Some(listener(address).await?),
-            None => None,
-        };
-        let listener = listener(options.bind).await?;
-        let gate = Arc::new(Gate::new(Arc::clone(&shared), entrance));
-        Ok(Self { listener, http, tls, gate, shared, grace: options.grace })
+    ) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let tls = options.tls.as_ref().map(tls).transpose()?;
+            let http = match options.http {
+                Some(address) => Some(listener(address).await?),
+                None => None,
+            };
+            let listener = listener(options.bind).await?;
+            let gate = Arc::new(Gate::new(Arc::clone(&shared), entrance));
+            Ok(Self { listener, http, tls, gate, shared, grace: options.grace })
+        })
     }
 
     /// Where Flight is reached.
@@ -115,68 +118,73 @@ impl FlightServer {
     ///
     /// # Errors
     /// `Unreachable` if the socket fails.
-    pub async fn run(self, end: impl Future<Output = ()>) -> Result<()> {
-        let ends = watch::Sender::new(false);
-        let is_ready = Arc::new(AtomicBool::new(true));
-        let gate = Arc::clone(&self.gate);
-        let sweeping = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(SWEEP_EVERY).await;
-                gate.sweep();
+    pub fn run(self, end: BoxFuture<'static, ()>) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            let ends = watch::Sender::new(false);
+            let is_ready = Arc::new(AtomicBool::new(true));
+            let gate = Arc::clone(&self.gate);
+            let sweeping = tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(SWEEP_EVERY).await;
+                    gate.sweep();
+                }
+            });
+            let health = self.http.map(|listener| {
+                let app = health(Arc::clone(&self.shared), Arc::clone(&is_ready));
+                tokio::spawn(async move { axum::serve(listener, app).await })
+            });
+            let limits = &self.shared.limits;
+            let door = Arc::new(Door::new(ConnectionLimits {
+                count_max: limits.sessions_max.saturating_mul(CONNECTIONS_PER_SESSION),
+                of_address_max: limits.client_sessions_max.saturating_mul(CONNECTIONS_PER_SESSION),
+                first_request: limits.first_request,
+                idle_max: limits.idle_max,
+            }));
+            let service = FlightServiceServer::new(Endpoint::new(Arc::clone(&self.gate)))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(usize::MAX);
+            let service = Watched::new(service, limits.idle_max);
+            let mut builder = Server::builder()
+                .max_concurrent_streams(STREAMS_MAX)
+                .initial_stream_window_size(WINDOW_BYTES.0)
+                .initial_connection_window_size(WINDOW_BYTES.1)
+                .http2_max_header_list_size(HEADER_BYTES_MAX)
+                .http2_max_pending_accept_reset_streams(Some(BROKEN_OFF_MAX.0))
+                .http2_max_local_error_reset_streams(Some(BROKEN_OFF_MAX.1))
+                .http2_keepalive_interval(Some(KEEPALIVE.0))
+                .http2_keepalive_timeout(Some(KEEPALIVE.1));
+            if let Some(tls) = self.tls {
+                let encrypted = builder.tls_config(tls);
+                builder = encrypted.map_err(|cause| {
+                    Error::plan(format!(
+                        "the certificate or key is not usable: {}",
+                        root_of(&cause)
+                    ))
+                })?;
             }
-        });
-        let health = self.http.map(|listener| {
-            let app = health(Arc::clone(&self.shared), Arc::clone(&is_ready));
-            tokio::spawn(async move { axum::serve(listener, app).await })
-        });
-        let limits = &self.shared.limits;
-        let door = Arc::new(Door::new(ConnectionLimits {
-            count_max: limits.sessions_max.saturating_mul(CONNECTIONS_PER_SESSION),
-            of_address_max: limits.client_sessions_max.saturating_mul(CONNECTIONS_PER_SESSION),
-            first_request: limits.first_request,
-            idle_max: limits.idle_max,
-        }));
-        let service = FlightServiceServer::new(Endpoint::new(Arc::clone(&self.gate)))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(usize::MAX);
-        let service = Watched::new(service, limits.idle_max);
-        let mut builder = Server::builder()
-            .max_concurrent_streams(STREAMS_MAX)
-            .initial_stream_window_size(WINDOW_BYTES.0)
-            .initial_connection_window_size(WINDOW_BYTES.1)
-            .http2_max_header_list_size(HEADER_BYTES_MAX)
-            .http2_max_pending_accept_reset_streams(Some(BROKEN_OFF_MAX.0))
-            .http2_max_local_error_reset_streams(Some(BROKEN_OFF_MAX.1))
-            .http2_keepalive_interval(Some(KEEPALIVE.0))
-            .http2_keepalive_timeout(Some(KEEPALIVE.1));
-        if let Some(tls) = self.tls {
-            let encrypted = builder.tls_config(tls);
-            builder = encrypted.map_err(|cause| {
-                Error::plan(format!("the certificate or key is not usable: {}", root_of(&cause)))
-            })?;
-        }
-        let mut ended = ends.subscribe();
-        let serving = builder.add_service(service).serve_with_incoming_shutdown(
-            connections(self.listener, self.gate, door),
-            async move {
-                let _ = ended.wait_for(|ended| *ended).await;
-            },
-        );
-        let mut serving = Box::pin(serving);
-        let outcome = tokio::select! {
-            outcome = &mut serving => outcome,
-            () = end => {
-                is_ready.store(false, Ordering::Relaxed);
-                ends.send_replace(true);
-                tokio::time::timeout(self.grace, serving).await.unwrap_or(Ok(()))
+            let mut ended = ends.subscribe();
+            let serving = builder.add_service(service).serve_with_incoming_shutdown(
+                connections(self.listener, self.gate, door),
+                async move {
+                    let _ = ended.wait_for(|ended| *ended).await;
+                },
+            );
+            let mut serving = Box::pin(serving);
+            let outcome = tokio::select! {
+                outcome = &mut serving => outcome,
+                () = end => {
+                    is_ready.store(false, Ordering::Relaxed);
+                    ends.send_replace(true);
+                    tokio::time::timeout(self.grace, serving).await.unwrap_or(Ok(()))
+                }
+            };
+            sweeping.abort();
+            if let Some(health) = health {
+                health.abort();
             }
-        };
-        sweeping.abort();
-        if let Some(health) = health {
-            health.abort();
-        }
-        outcome.map_err(|cause| {
-            Error::unreachable(format!("the server cannot go on: {}", root_of(&cause)))
+            outcome.map_err(|cause| {
+                Error::unreachable(format!("the server cannot go on: {}", root_of(&cause)))
+            })
         })
     }
 }

@@ -13,6 +13,7 @@ use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, Session, Sessio
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::prelude::SessionConfig;
+use futures::future::BoxFuture;
 
 use super::access::{Access, GuardedStores};
 use super::data::{register_folder, run_init};
@@ -138,83 +139,87 @@ impl Shared {
     ///
     /// # Errors
     /// Those of opening tables and of the statements at the start.
-    pub async fn open(
+    pub fn open<'a>(
         sessions: Arc<dyn Sessions>,
-        options: &SessionOptions,
+        options: &'a SessionOptions,
         place: Option<AlmagestOptions>,
-        served: &Served,
+        served: &'a Served,
         limits: FlightLimits,
-    ) -> Result<Arc<Self>> {
-        let access = Access::try_new(&served.data, served.writable.as_deref(), &served.urls)?;
-        let access = Arc::new(access);
-        let registry = sessions.registry().clone();
-        let stores = registry.stores().cloned();
-        let stores = stores.ok_or_else(|| Error::bug("a registry without stores"))?;
-        let stores = Arc::new(GuardedStores::new(stores, Arc::clone(&access)));
-        let registry = registry.with_stores(stores);
-        if let Some(key) = place.as_ref().map(|own| &own.cluster_key).filter(|key| !key.is_empty())
-        {
-            access.keep_secret(key.as_ref());
-        }
-        let threads = options.threads.unwrap_or_else(almagest_engine::cores);
-        let mut settings = SessionConfig::new()
-            .with_target_partitions(threads)
-            .with_extension(Arc::new(ComputeThreads::new(threads)))
-            .with_extension(Arc::new(PlanningThreads::default().started_by(planning_yields)));
-        // kinds of text that all clients know, rather than made so at the end
-        settings.options_mut().execution.parquet.schema_force_view_types = false;
-        settings.options_mut().sql_parser.map_string_types_to_utf8view = false;
-        let options = SessionOptions { settings: Some(settings), ..options.clone() };
-        let (own, executors) = match place {
-            None => (AlmagestOptions::default(), None),
-            // one set of processes for all sessions, rather than one for each
-            Some(own) if own.scheduler == Scheduler::Processes => {
-                let started = sessions.start_processes(&options, own.processes).await?;
-                (started.settings, Some(started.held))
+    ) -> BoxFuture<'a, Result<Arc<Self>>> {
+        Box::pin(async move {
+            let access = Access::try_new(&served.data, served.writable.as_deref(), &served.urls)?;
+            let access = Arc::new(access);
+            let registry = sessions.registry().clone();
+            let stores = registry.stores().cloned();
+            let stores = stores.ok_or_else(|| Error::bug("a registry without stores"))?;
+            let stores = Arc::new(GuardedStores::new(stores, Arc::clone(&access)));
+            let registry = registry.with_stores(stores);
+            if let Some(key) =
+                place.as_ref().map(|own| &own.cluster_key).filter(|key| !key.is_empty())
+            {
+                access.keep_secret(key.as_ref());
             }
-            Some(own) => (own, None),
-        };
-        // the first session makes the memory and the stores that all others share
-        let first = sessions.session(&registry, &options)?;
-        let options = SessionOptions { runtime: Some(first.context().runtime_env()), ..options };
-        for folder in &served.data {
-            register_folder(&first, folder).await?;
-        }
-        access.learn(true);
-        if let Some(statements) = &served.init {
-            run_init(&first, statements).await?;
-        }
-        access.learn(false);
-        let reader = sessions.session(&registry, &options)?;
-        let stored = StoredTables::open(access.writable(), reader).await?;
-        let tables = first.context().catalog("datafusion").and_then(|all| all.schema("public"));
-        let tables = tables.ok_or_else(|| Error::bug("a session without a schema"))?;
-        let state = first.context().state();
-        let ignores = state.config_options().execution.listing_table_ignore_subdirectory;
-        for files in named_files(tables.as_ref(), ignores).await? {
-            access.allow(files);
-        }
-        let admission = Arc::new(Admission::new(limits.queries));
-        let planning = Arc::new(Admission::new(planning_limits(threads, limits.queries)));
-        let queries = QueryThreads::try_new(threads, limits.queries.running_max)?;
-        let ledgers = Ledgers::new(limits.kept_session_max, limits.kept_max);
-        Ok(Arc::new(Self {
-            access,
-            stored: Arc::new(stored),
-            // what is no table is looked up by the session that asks
-            tables: Arc::new(named(tables.as_ref()).await?),
-            limits,
-            admission,
-            planning,
-            ledgers,
-            metrics: Metrics::default(),
-            sessions,
-            registry,
-            options: SessionOptions { own, ..options },
-            threads,
-            _executors: executors,
-            queries,
-        }))
+            let threads = options.threads.unwrap_or_else(almagest_engine::cores);
+            let mut settings = SessionConfig::new()
+                .with_target_partitions(threads)
+                .with_extension(Arc::new(ComputeThreads::new(threads)))
+                .with_extension(Arc::new(PlanningThreads::default().started_by(planning_yields)));
+            // kinds of text that all clients know, rather than made so at the end
+            settings.options_mut().execution.parquet.schema_force_view_types = false;
+            settings.options_mut().sql_parser.map_string_types_to_utf8view = false;
+            let options = SessionOptions { settings: Some(settings), ..options.clone() };
+            let (own, executors) = match place {
+                None => (AlmagestOptions::default(), None),
+                // one set of processes for all sessions, rather than one for each
+                Some(own) if own.scheduler == Scheduler::Processes => {
+                    let started = sessions.start_processes(&options, own.processes).await?;
+                    (started.settings, Some(started.held))
+                }
+                Some(own) => (own, None),
+            };
+            // the first session makes the memory and the stores that all others share
+            let first = sessions.session(&registry, &options)?;
+            let options =
+                SessionOptions { runtime: Some(first.context().runtime_env()), ..options };
+            for folder in &served.data {
+                register_folder(&first, folder).await?;
+            }
+            access.learn(true);
+            if let Some(statements) = &served.init {
+                run_init(&first, statements).await?;
+            }
+            access.learn(false);
+            let reader = sessions.session(&registry, &options)?;
+            let stored = StoredTables::open(access.writable(), reader).await?;
+            let tables = first.context().catalog("datafusion").and_then(|all| all.schema("public"));
+            let tables = tables.ok_or_else(|| Error::bug("a session without a schema"))?;
+            let state = first.context().state();
+            let ignores = state.config_options().execution.listing_table_ignore_subdirectory;
+            for files in named_files(tables.as_ref(), ignores).await? {
+                access.allow(files);
+            }
+            let admission = Arc::new(Admission::new(limits.queries));
+            let planning = Arc::new(Admission::new(planning_limits(threads, limits.queries)));
+            let queries = QueryThreads::try_new(threads, limits.queries.running_max)?;
+            let ledgers = Ledgers::new(limits.kept_session_max, limits.kept_max);
+            Ok(Arc::new(Self {
+                access,
+                stored: Arc::new(stored),
+                // what is no table is looked up by the session that asks
+                tables: Arc::new(named(tables.as_ref()).await?),
+                limits,
+                admission,
+                planning,
+                ledgers,
+                metrics: Metrics::default(),
+                sessions,
+                registry,
+                options: SessionOptions { own, ..options },
+                threads,
+                _executors: executors,
+                queries,
+            }))
+        })
     }
 
     /// A session with the shared memory, threads and stores.

@@ -16,6 +16,7 @@ use super::remote::clear_leftovers;
 use super::settings::Settings;
 use super::state::{Folder, LOCK_PATIENCE, State, base};
 use almagest_engine::{Error, Result};
+use futures::future::BoxFuture;
 
 /// Where a cluster lives, and how it behaves.
 #[derive(Clone)]
@@ -69,14 +70,16 @@ pub fn dry_run(settings: &Settings, command: ExecutorCommand, place: &Place) -> 
 /// `Plan` if another process keeps a cluster of this name or the queue cannot do what is asked
 /// for; `NotFound` or `Unreachable` if the queue's commands are missing or refuse, or jobs end at
 /// once again and again.
-pub async fn run(
-    settings: &Settings,
+pub fn run<'a>(
+    settings: &'a Settings,
     command: ExecutorCommand,
     members: Arc<dyn Members>,
-    place: &Place,
-) -> Result<()> {
-    let end = signals()?;
-    run_until(settings, command, members, place, end).await
+    place: &'a Place,
+) -> BoxFuture<'a, Result<()>> {
+    Box::pin(async move {
+        let end = signals()?;
+        run_until(settings, command, members, place, end).await
+    })
 }
 
 /// As [`run`], until `end`.

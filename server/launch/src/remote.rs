@@ -11,6 +11,7 @@ use super::queue::{Job, JobState, QueueKind};
 use super::state::{Folder, LOCK_PATIENCE, State, names};
 use super::status::table;
 use almagest_engine::{Error, Result};
+use futures::future::BoxFuture;
 
 /// How long a process may take to end after it has cancelled its jobs.
 const END_LONGEST: Duration = Duration::from_secs(5);
@@ -19,11 +20,16 @@ const END_LONGEST: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// `NotFound` if there is no such cluster, `Unreachable` if it does not answer.
-pub async fn request(name: &str, request: Request, place: &Place) -> Result<String> {
-    let folder = Folder::of(&place.base, name)?;
-    let Some(state) = folder.state()? else { return Err(no_cluster(name, place)) };
-    if state.is_elsewhere() {
-        return Err(Error::unreachable(format!(
+pub fn request<'a>(
+    name: &'a str,
+    request: Request,
+    place: &'a Place,
+) -> BoxFuture<'a, Result<String>> {
+    Box::pin(async move {
+        let folder = Folder::of(&place.base, name)?;
+        let Some(state) = folder.state()? else { return Err(no_cluster(name, place)) };
+        if state.is_elsewhere() {
+            return Err(Error::unreachable(format!(
             "the process that keeps this cluster is on {}; ask there, or, if that machine is no \
              more, cancel the jobs {} by hand and delete {}",
             state.host,
@@ -31,27 +37,28 @@ pub async fn request(name: &str, request: Request, place: &Place) -> Result<Stri
             folder.path().display()
         ))
         .with("cluster", name));
-    }
-    if state.is_kept() {
-        let answer = ask(&folder.socket(), request).await?;
-        if request == Request::Stop {
-            // so that the name is free when this command ends; if not, the next one says so
-            let _ = folder.lock(END_LONGEST).await;
         }
-        return Ok(answer);
-    }
-    match request {
-        Request::Status => leftovers(name, &state, &place.commands).await,
-        Request::Stop => {
-            let _lock = folder.lock(LOCK_PATIENCE).await?;
-            clear_leftovers(&folder, &place.commands, &place.say).await?;
-            Ok(format!("the cluster {name} is gone\n"))
+        if state.is_kept() {
+            let answer = ask(&folder.socket(), request).await?;
+            if request == Request::Stop {
+                // so that the name is free when this command ends; if not, the next one says so
+                let _ = folder.lock(END_LONGEST).await;
+            }
+            return Ok(answer);
         }
-        Request::Scale(_) => Err(Error::unreachable(format!(
-            "the process that kept this cluster was killed; start the cluster again, or cancel \
+        match request {
+            Request::Status => leftovers(name, &state, &place.commands).await,
+            Request::Stop => {
+                let _lock = folder.lock(LOCK_PATIENCE).await?;
+                clear_leftovers(&folder, &place.commands, &place.say).await?;
+                Ok(format!("the cluster {name} is gone\n"))
+            }
+            Request::Scale(_) => Err(Error::unreachable(format!(
+                "the process that kept this cluster was killed; start the cluster again, or cancel \
              what it left over: almagest cluster stop --name {name}"
-        ))),
-    }
+            ))),
+        }
+    })
 }
 
 /// The clusters: name, queue, number of jobs, scheduler.
