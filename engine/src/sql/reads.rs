@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement};
-use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, Visitor};
 
 use super::folded;
+use crate::walk::walk_sql;
 use crate::{Error, Result};
 
 /// Tables that a statement may read.
@@ -22,10 +23,10 @@ const READS_MAX: u64 = 5000;
 /// `Exhausted`.
 pub fn check_reads(statement: &Statement) -> Result<()> {
     let mut reads = Reads { frames: vec![Frame::default()] };
-    let _: ControlFlow<()> = match statement {
-        Statement::Statement(statement) => statement.visit(&mut reads),
+    let _ = match statement {
+        Statement::Statement(statement) => walk_sql(statement.as_ref(), &mut reads),
         Statement::CopyTo(copy) => match &copy.source {
-            CopyToSource::Query(query) => query.visit(&mut reads),
+            CopyToSource::Query(query) => walk_sql(query.as_ref(), &mut reads),
             CopyToSource::Relation(_) => ControlFlow::Continue(()),
         },
         Statement::Explain(explain) => return check_reads(&explain.statement),

@@ -6,7 +6,9 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, visit_expressions};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem};
+
+use crate::walk::walk_sql_expressions;
 
 /// Names what would not be told apart.
 pub fn tell_apart(select: &mut Select) {
@@ -28,9 +30,9 @@ pub fn tell_apart(select: &mut Select) {
 }
 
 fn holds_subquery(expr: &Expr) -> bool {
-    let is_one = |part: &Expr| match part {
+    let mut is_one = |part: &Expr| match part {
         Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    visit_expressions(expr, is_one).is_break()
+    walk_sql_expressions(expr, &mut is_one).is_break()
 }

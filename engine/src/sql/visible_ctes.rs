@@ -7,11 +7,10 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    Cte, ObjectNamePart, Query, Statement, VisitMut, VisitorMut, With, visit_relations,
-};
+use datafusion::sql::sqlparser::ast::{Cte, ObjectNamePart, Query, Statement, VisitorMut, With};
 
 use super::folded;
+use crate::walk::{change_sql, walk_sql_relations};
 
 /// The WITH queries around the current place.
 #[derive(Debug, Default)]
@@ -68,7 +67,7 @@ impl VisibleCtes {
 /// Drops WITH queries that nothing reads. A call's query brings along more than it reads, and each of
 /// them may hold calls that do so in turn.
 pub fn drop_unread(statement: &mut Statement) {
-    let _: ControlFlow<()> = statement.visit(&mut DropUnread);
+    let _ = change_sql(statement, &mut DropUnread);
 }
 
 struct DropUnread;
@@ -103,7 +102,7 @@ impl VisitorMut for DropUnread {
 /// The names without qualifiers that stand in FROM in a query.
 fn names_in(query: &Query) -> HashSet<String> {
     let mut names = HashSet::new();
-    let _: ControlFlow<()> = visit_relations(query, |name| {
+    let _ = walk_sql_relations(query, &mut |name| {
         if let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() {
             names.insert(folded(ident));
         }
