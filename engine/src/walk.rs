@@ -12,7 +12,8 @@
 //! | `apply_with_subqueries`, `visit_with_subqueries` | [`WalkPlan::walk_with_subqueries`], [`WalkPlan::walk_up_with_subqueries`] |
 //! | `transform_up_with_subqueries`, `transform_down_with_subqueries` | [`WalkPlan::change_up_with_subqueries`], [`WalkPlan::change_down_with_subqueries`] |
 //!
-//! The same holds of syntax trees: [`walk_sql`] and [`change_sql`] take any visitor as a trait object.
+//! The same holds of syntax trees: [`walk_sql`] takes any visitor as a trait object. Looking goes by it too, as
+//! a second walk for what changes nothing would be as large.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, ObjectName, Query, Select, Statement, TableFactor, ValueWithSpan, Visit,
-    VisitMut, Visitor, VisitorMut,
+    Expr as SqlExpr, ObjectName, Query, Select, Statement, TableFactor, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 
 /// What looks at a node, and says where the walk goes on.
@@ -172,25 +173,17 @@ impl<'n> TreeNodeVisitor<'n> for Up<'_> {
     }
 }
 
-/// Shows all of a statement's part to a visitor.
+/// Shows all of a statement's part to a visitor, which may change it.
 pub(crate) fn walk_sql(
-    part: &impl Visit,
-    visitor: &mut dyn Visitor<Break = ()>,
+    part: &mut impl VisitMut,
+    visitor: &mut dyn VisitorMut<Break = ()>,
 ) -> ControlFlow<()> {
     part.visit(&mut Shown(visitor))
 }
 
-/// Lets a visitor change all of a statement's part.
-pub(crate) fn change_sql(
-    part: &mut impl VisitMut,
-    visitor: &mut dyn VisitorMut<Break = ()>,
-) -> ControlFlow<()> {
-    part.visit(&mut Changed(visitor))
-}
-
 /// Looks at all expressions of a statement's part, each before what is in it.
 pub(crate) fn walk_sql_expressions(
-    part: &impl Visit,
+    part: &mut impl VisitMut,
     f: &mut dyn FnMut(&SqlExpr) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     walk_sql(part, &mut Expressions(f))
@@ -198,7 +191,7 @@ pub(crate) fn walk_sql_expressions(
 
 /// Looks at the names of all relations of a statement's part.
 pub(crate) fn walk_sql_relations(
-    part: &impl Visit,
+    part: &mut impl VisitMut,
     f: &mut dyn FnMut(&ObjectName) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     walk_sql(part, &mut Relations(f))
@@ -206,40 +199,30 @@ pub(crate) fn walk_sql_relations(
 
 struct Expressions<'f>(&'f mut dyn FnMut(&SqlExpr) -> ControlFlow<()>);
 
-impl Visitor for Expressions<'_> {
+impl VisitorMut for Expressions<'_> {
     type Break = ();
 
-    fn pre_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<()> {
         (self.0)(expr)
     }
 }
 
 struct Relations<'f>(&'f mut dyn FnMut(&ObjectName) -> ControlFlow<()>);
 
-impl Visitor for Relations<'_> {
+impl VisitorMut for Relations<'_> {
     type Break = ();
 
-    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<()> {
         (self.0)(name)
     }
 }
 
-/// The one visitor for which walks over syntax trees are compiled; it passes on all that it is shown.
-struct Shown<'v>(&'v mut dyn Visitor<Break = ()>);
-/// The same for walks that change.
-struct Changed<'v>(&'v mut dyn VisitorMut<Break = ()>);
+/// The one visitor for which the walk over syntax trees is compiled; it passes on all that it is shown.
+struct Shown<'v>(&'v mut dyn VisitorMut<Break = ()>);
 
 macro_rules! pass_on {
     ($($method:ident($part:ty)),+) => {
-        impl Visitor for Shown<'_> {
-            type Break = ();
-
-            $(fn $method(&mut self, part: &$part) -> ControlFlow<()> {
-                self.0.$method(part)
-            })+
-        }
-
-        impl VisitorMut for Changed<'_> {
+        impl VisitorMut for Shown<'_> {
             type Break = ();
 
             $(fn $method(&mut self, part: &mut $part) -> ControlFlow<()> {

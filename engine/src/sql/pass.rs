@@ -22,7 +22,7 @@ use super::visible_ctes::{VisibleCtes, drop_unread};
 use super::{arguments, join_words, readings, using};
 use crate::registry::Registry;
 use crate::rewrite::lambda_parameter_names;
-use crate::walk::change_sql;
+use crate::walk::walk_sql;
 use crate::{Error, Result, files};
 
 /// The pass, with what it looks names up in.
@@ -59,7 +59,7 @@ impl<'a> Pass<'a> {
         let _ = match statement {
             Statement::Statement(statement) => {
                 self.described(statement);
-                let flow = change_sql(statement.as_mut(), self);
+                let flow = walk_sql(statement.as_mut(), self);
                 if self.calls_relations {
                     drop_unread(statement);
                 }
@@ -68,7 +68,7 @@ impl<'a> Pass<'a> {
             Statement::CopyTo(copy) => {
                 name_compression(copy);
                 match &mut copy.source {
-                    CopyToSource::Query(query) => change_sql(query.as_mut(), self),
+                    CopyToSource::Query(query) => walk_sql(query.as_mut(), self),
                     CopyToSource::Relation(_) => ControlFlow::Continue(()),
                 }
             }

@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::folded;
 use super::join_words::constraint;
-use crate::walk::change_sql;
+use crate::walk::walk_sql;
 use crate::{Error, Result};
 
 /// A column that two tables share.
@@ -42,7 +42,7 @@ pub fn in_select(select: &mut Select) -> Result<()> {
         named(item, &shared);
     }
     let mut columns = Columns { shared: &shared, queries: 0, parameters: vec![] };
-    let _ = change_sql(select, &mut columns);
+    let _ = walk_sql(select, &mut columns);
     Ok(())
 }
 
@@ -69,7 +69,7 @@ pub fn in_order(query: &mut Query) -> Result<()> {
     if !shared.is_empty() {
         let mut columns = Columns { shared: &shared, queries: 0, parameters: vec![] };
         for sort in sorts {
-            let _ = change_sql(&mut sort.expr, &mut columns);
+            let _ = walk_sql(&mut sort.expr, &mut columns);
         }
     }
     Ok(())
