@@ -22,6 +22,7 @@ pub mod registry;
 pub mod rewrite;
 pub mod session;
 pub mod sql;
+pub mod walk;
 pub mod write;
 
 pub use config::{AlmagestOptions, Scheduler};

@@ -55,7 +55,7 @@ pub fn prepare(
     state: &SessionState,
     registry: &Registry,
 ) -> Result<Statement> {
-    reads::check_reads(&statement)?;
+    reads::check_reads(&mut statement)?;
     pass::Pass::new(state, registry).apply(&mut statement)?;
     Ok(statement)
 }

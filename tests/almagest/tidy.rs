@@ -333,6 +333,51 @@ fn results_call_no_function_of_the_platforms_mathematics() {
     }
 }
 
+/// A walk that is generic over its closure is compiled once more, with all that its nodes hold, for each
+/// closure that it takes: such walks were more than half of the engine's code.
+#[test]
+fn walks_are_compiled_in_one_place() {
+    let place = "engine/src/walk.rs";
+    // what code names, and what it calls: a walk of DataFusion or of the syntax tree
+    let traits = ["TreeNode", "TreeNodeRewriter", "TreeNodeVisitor", "Visit", "VisitMut"];
+    let calls = "transform transform_up transform_down transform_down_up apply( apply_children \
+                 map_children exists( map_expressions apply_expressions( apply_subqueries \
+                 map_subqueries apply_with_subqueries transform_with_subqueries \
+                 transform_up_with_subqueries transform_down_with_subqueries \
+                 transform_down_up_with_subqueries visit_with_subqueries rewrite_with_subqueries";
+    // other types have methods of some of these names, which take no closure by value
+    let found = |code: &str| {
+        let words = code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let named = words.filter(|word| {
+            traits.contains(word) || word.starts_with("visit_rel") || word.starts_with("visit_expr")
+        });
+        let mut found: Vec<String> = named.map(str::to_string).collect();
+        for call in calls.split_whitespace() {
+            let call = match call.strip_suffix('(') {
+                Some(name) => vec![format!(".{name}(|"), format!(".{name}(move |")],
+                None => vec![format!(".{call}(")],
+            };
+            found.extend(call.into_iter().filter(|call| code.contains(call)));
+        }
+        found
+    };
+    assert_eq!(found("plan.map_expressions(f); Path::exists(); path.exists()").len(), 1);
+    assert_eq!(found("use tree_node::{TreeNode, TreeNodeRecursion}; a.apply(|n| n)").len(), 2);
+    for (path, code) in rust_files().iter().filter(|(path, _)| path.contains("/src/")) {
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let found = found(&lines.collect::<Vec<_>>().join("\n"));
+        if path == place {
+            assert!(found.len() >= 10, "only {found:?} were found: is the search broken?");
+            continue;
+        }
+        assert!(
+            found.is_empty(),
+            "{path}: {found:?} compiles a whole walk once more for each closure; walk by {place} \
+             (`plan.change_up(&mut |node| …)`, `walk`, `any`, `walk_sql`)"
+        );
+    }
+}
+
 #[test]
 fn files_are_small_begin_with_what_they_are_and_have_telling_names() {
     for (path, code) in rust_files() {

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionStateDefaults;
@@ -30,6 +30,7 @@ use super::operators;
 use super::rules::{Size, rows_of, size};
 use super::sizes::array_bytes;
 use crate::Error;
+use crate::walk::Walk;
 
 /// Bytes of a constant that is computed while a query is planned.
 const FOLDED_BYTES_MAX: u64 = 1 << 20;
@@ -199,7 +200,7 @@ impl Guarded {
 
 /// The expression, whose calls of DataFusion's functions are guarded.
 pub fn guard_calls(expr: Expr) -> DfResult<Transformed<Expr>> {
-    let calls = |expr: Expr| {
+    let mut calls = |expr: Expr| {
         Ok(match expr {
             Expr::ScalarFunction(mut call) => match guarded(&call.func) {
                 Some(guarded) => {
@@ -211,7 +212,7 @@ pub fn guard_calls(expr: Expr) -> DfResult<Transformed<Expr>> {
             other => Transformed::no(other),
         })
     };
-    expr.transform_up(calls)
+    expr.change_up(&mut calls)
 }
 
 /// The bytes of a value of a type that says how wide it is.

@@ -7,7 +7,7 @@
 
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
@@ -17,6 +17,7 @@ use super::guarded::guard_calls;
 use super::operators::{joined_texts, long_constant};
 use super::sizes::scalar_bytes;
 use crate::Error;
+use crate::walk::{Walk, WalkPlan};
 
 /// Bytes of a constant that may be copied for each row of a batch: 512 MiB of DataFusion's longest.
 const CONSTANT_BYTES_MAX: u64 = 64 << 10;
@@ -39,8 +40,8 @@ impl AnalyzerRule for GuardCalls {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        let guarded = |node: LogicalPlan| node.map_expressions(guard_calls);
-        plan.transform_up_with_subqueries(guarded).data()
+        let mut guarded = |node: LogicalPlan| node.change_expressions(&mut guard_calls);
+        plan.change_up_with_subqueries(&mut guarded).data()
     }
 }
 
@@ -64,18 +65,18 @@ impl OptimizerRule for GuardValues {
     ) -> DfResult<Transformed<LogicalPlan>> {
         let names = NamePreserver::new(&plan);
         let copies_constants = matches!(plan, LogicalPlan::Projection(_));
-        plan.map_expressions(|expr| {
-            expr.apply(|part| {
+        plan.change_expressions(&mut |expr| {
+            expr.walk(&mut |part| {
                 refuse_large_aggregate(part)?;
                 Ok(TreeNodeRecursion::Continue)
             })?;
             let name = names.save(&expr);
             let guarded = guard_calls(expr)?;
             let changed = guarded.transformed;
-            let mut valued = guarded.data.transform_up(guard_value)?;
+            let mut valued = guarded.data.change_up(&mut guard_value)?;
             if copies_constants {
                 let before = valued.transformed;
-                valued = valued.data.transform_down(guard_constant)?;
+                valued = valued.data.change_down(&mut guard_constant)?;
                 valued.transformed |= before;
             }
             let changed = changed || valued.transformed;

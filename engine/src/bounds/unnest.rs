@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
@@ -21,13 +21,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::limit::ValueLimit;
 use super::sizes::{row_bytes, row_leaves};
 use crate::Error;
+use crate::walk::Walk;
 
 /// The plan, ready to run.
 ///
 /// # Errors
 /// `Bug` if an operator does not take its own children back.
 pub fn limiting_unnest(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
-    let limited = plan.transform_up(|plan| {
+    let limited = plan.change_up(&mut |plan| {
         let Some(unnest) = plan.downcast_ref::<UnnestExec>() else {
             return Ok(Transformed::no(plan));
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::utils::conjunction;
@@ -23,6 +23,7 @@ use crate::array::{ArraySource, DIMENSIONS_MAX, Grid};
 use crate::exec::reduce::{Reduction, StateKind};
 use crate::exec::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_of};
 use crate::rewrite::{by_value, floats_by_value};
+use crate::walk::Walk;
 use crate::{Error, Result};
 
 /// Bytes of elements in a read box, about: smaller chunks are read several at a time.
@@ -437,7 +438,7 @@ fn extremes_by_value(reduction: &Reduction<Expr>, columns: &DFSchema) -> DfResul
 /// Whether a scan can evaluate this expression by itself, giving the same each time.
 pub fn can_be_evaluated(expr: &Expr) -> DfResult<bool> {
     let mut can = !expr.is_volatile();
-    expr.apply(|part| {
+    expr.walk(&mut |part| {
         let needs_a_plan = matches!(
             part,
             Expr::Exists(_)
@@ -456,8 +457,8 @@ pub fn can_be_evaluated(expr: &Expr) -> DfResult<bool> {
 /// A name that tells a call from others: DataFusion takes scans for equal whose columns have the same names.
 /// Its own leave out casts.
 fn name_of(call: &Expr) -> String {
-    let is_cast = |part: &Expr| Ok(matches!(part, Expr::Cast(_) | Expr::TryCast(_)));
-    match call.exists(is_cast) {
+    let mut is_cast = |part: &Expr| Ok(matches!(part, Expr::Cast(_) | Expr::TryCast(_)));
+    match call.any(&mut is_cast) {
         Ok(false) => call.schema_name().to_string(),
         _ => call.to_string(),
     }

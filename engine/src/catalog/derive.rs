@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::context::ExecutionProps;
@@ -25,6 +25,7 @@ use crate::array::{
 };
 use crate::exec::reduce::GroupKey;
 use crate::rewrite::floats_by_value;
+use crate::walk::Walk;
 use crate::{Error, Result};
 
 impl ArrayTable {
@@ -176,7 +177,7 @@ fn planned_lambda(function: &str, lambda: &Lambda, element: &DataType) -> DfResu
         ))
         .into());
     }
-    let over_list = |part: Expr| match part {
+    let mut over_list = |part: Expr| match part {
         Expr::LambdaVariable(variable) if variable.name == *parameter => {
             Ok(Transformed::yes(Expr::Column(Column::new_unqualified(variable.name))))
         }
@@ -185,7 +186,7 @@ fn planned_lambda(function: &str, lambda: &Lambda, element: &DataType) -> DfResu
         }
         other => Ok(Transformed::no(other)),
     };
-    let body = lambda.body.as_ref().clone().transform_down(over_list)?.data;
+    let body = lambda.body.as_ref().clone().change_down(&mut over_list)?.data;
     let list = Field::new(parameter, list_type(element), false);
     let schema = Arc::new(Schema::new(vec![list]));
     let named = DFSchema::try_from(schema.as_ref().clone())?;
@@ -196,7 +197,7 @@ fn planned_lambda(function: &str, lambda: &Lambda, element: &DataType) -> DfResu
 fn with_comparable(call: &Expr, constants: &[ScalarValue]) -> DfResult<Expr> {
     // the array stands first
     let mut constants = [None].into_iter().chain(constants.iter().map(Some));
-    let changed = call.clone().map_children(|argument| {
+    let changed = call.clone().change_children(&mut |argument| {
         let constant = constants.next().flatten();
         Ok(match (&argument, constant) {
             (Expr::Lambda(_), _) | (_, None) => Transformed::no(argument),

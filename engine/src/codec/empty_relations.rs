@@ -15,12 +15,14 @@ use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuil
 use datafusion::prelude::lit;
 use datafusion::scalar::ScalarValue;
 
+use crate::walk::WalkPlan;
+
 /// The plan with other relations in the place of empty ones that have columns.
 ///
 /// # Errors
 /// Those of DataFusion's plans.
 pub fn keep_columns(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let kept = plan.transform_up_with_subqueries(|node| match node {
+    let kept = plan.change_up_with_subqueries(&mut |node| match node {
         LogicalPlan::EmptyRelation(empty) if !empty.schema.fields().is_empty() => {
             Ok(Transformed::yes(of_constants(&empty)?))
         }

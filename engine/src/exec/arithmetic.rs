@@ -17,7 +17,7 @@ use arrow::datatypes::{
     UInt16Type, UInt32Type,
 };
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::PhysicalExpr;
@@ -25,6 +25,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 
 use super::vectorised;
 use crate::Error;
+use crate::walk::Walk;
 
 /// Elements that go through all steps together.
 const BLOCK: usize = 2048;
@@ -34,7 +35,7 @@ const BLOCK: usize = 2048;
 /// # Errors
 /// `Bug` if it does not fit the schema.
 pub fn in_blocks(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> DfResult<Arc<dyn PhysicalExpr>> {
-    let changed = Arc::clone(expr).transform_down(|expr| {
+    let changed = Arc::clone(expr).change_down(&mut |expr| {
         let mut leaves = vec![];
         let step = Step::of(&expr, schema, &mut leaves)?;
         if let Step::Leaf(_) | Step::Constant(_) = step {

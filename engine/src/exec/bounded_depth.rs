@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::BinaryExpr;
@@ -19,6 +19,7 @@ use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 
 use crate::Error;
 use crate::planning::for_this_build;
+use crate::walk::Walk;
 
 /// Terms in each other.
 const DEPTH_MAX: usize = for_this_build(1200);
@@ -37,7 +38,7 @@ impl PhysicalOptimizerRule for BoundedDepth {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let plan = plan.transform_up(balanced).data()?;
+        let plan = plan.change_up(&mut balanced).data()?;
         check(&plan, 1)?;
         Ok(plan)
     }
@@ -115,7 +116,7 @@ mod tests {
         let frame = session.sql("SELECT * FROM t").await.unwrap().filter(all).unwrap();
         let plan = session.physical_plan(frame).await.unwrap();
         let mut deepest = 0;
-        plan.apply(|node| {
+        plan.walk(&mut |node| {
             if let Some(filter) = node.downcast_ref::<FilterExec>() {
                 deepest = deepest.max(depth(filter.predicate()));
             }

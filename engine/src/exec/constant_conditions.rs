@@ -13,12 +13,14 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::JoinSide;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::SortMergeJoinExec;
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
+
+use crate::walk::Walk;
 
 /// The rule.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl PhysicalOptimizerRule for ConstantConditions {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
+        plan.change_up(&mut |node| {
             let join = node.downcast_ref::<SortMergeJoinExec>();
             let Some(join) = join.filter(|join| join.filter().as_ref().is_some_and(reads_nothing))
             else {

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
@@ -24,6 +24,7 @@ use futures::{Stream, StreamExt};
 
 use super::around::stands_around_its_input;
 use crate::Error;
+use crate::walk::Walk;
 
 /// Whether a task has ended. It stands in the settings of its context.
 #[derive(Debug, Default)]
@@ -65,7 +66,7 @@ impl Drop for EndsTask {
 /// # Errors
 /// `Bug` if an operator does not take its own children back.
 pub fn heeding_its_end(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
-    let changed = plan.transform_up(|plan| {
+    let changed = plan.change_up(&mut |plan| {
         Ok(match plan.children().is_empty() {
             true => Transformed::yes(Arc::new(HeedExec { input: plan }) as _),
             false => Transformed::no(plan),

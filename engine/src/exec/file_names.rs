@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result as DfResult;
 use datafusion::functions::core::input_file_name::InputFileNameFunc;
@@ -20,6 +20,8 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
+
+use crate::walk::Walk;
 
 /// The column of the scan.
 const NAME: &str = "__input_file_name";
@@ -42,7 +44,7 @@ impl PhysicalOptimizerRule for FileNames {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
+        plan.change_up(&mut |node| {
             let named = match node.downcast_ref::<ProjectionExec>() {
                 Some(projection) => named_by_scan(projection)?,
                 None => None,
@@ -64,7 +66,7 @@ fn named_by_scan(projection: &ProjectionExec) -> DfResult<Option<Arc<dyn Executi
     let is_scan = input.downcast_ref::<DataSourceExec>().is_some();
     let mut call = None;
     for projected in projection.expr().iter().filter(|projected| !is_call(&projected.expr)) {
-        projected.expr.apply(|inner| {
+        projected.expr.walk(&mut |inner| {
             call = call.take().or_else(|| is_call(inner).then(|| Arc::clone(inner)));
             Ok(TreeNodeRecursion::Continue)
         })?;
@@ -80,7 +82,7 @@ fn named_by_scan(projection: &ProjectionExec) -> DfResult<Option<Arc<dyn Executi
     let Some(scan) = input.try_swapping_with_projection(&below)? else { return Ok(None) };
     let at: Arc<dyn PhysicalExpr> = Arc::new(Column::new(NAME, schema.fields().len()));
     let above = projection.expr().iter().map(|projected| {
-        let expr = Arc::clone(&projected.expr).transform_up(|inner| match is_call(&inner) {
+        let expr = Arc::clone(&projected.expr).change_up(&mut |inner| match is_call(&inner) {
             true => Ok(Transformed::yes(Arc::clone(&at))),
             false => Ok(Transformed::no(inner)),
         })?;

@@ -10,13 +10,15 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
+
+use crate::walk::Walk;
 
 /// What DataFusion calls its rule.
 const KEEPS_FIRST_GROUPS: &str = "LimitAggregation";
@@ -50,7 +52,7 @@ impl PhysicalOptimizerRule for FloatKeys {
         config: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let mut found = false;
-        plan.apply(|node| {
+        plan.walk(&mut |node| {
             found |= node.downcast_ref::<AggregateExec>().is_some_and(groups_by_floats);
             Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
@@ -28,6 +28,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::descriptors::{descriptors, runs_of};
 use crate::Error;
+use crate::walk::Walk;
 
 /// Runs partitions of a leaf.
 #[derive(Debug)]
@@ -165,7 +166,7 @@ impl PhysicalOptimizerRule for CutLeaves {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let changed = plan.transform_up(|node| {
+        let changed = plan.change_up(&mut |node| {
             if !node.children().is_empty() || is_cut_well(&node) {
                 return Ok(Transformed::no(node));
             }

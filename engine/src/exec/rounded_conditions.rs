@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
@@ -22,6 +22,8 @@ use datafusion::physical_expr::intervals::utils::check_support;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
+
+use crate::walk::Walk;
 
 /// The rule.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ impl PhysicalOptimizerRule for RoundedConditions {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let marked = plan.transform_up(|plan| {
+        let marked = plan.change_up(&mut |plan| {
             let Some(filter) = plan.downcast_ref::<FilterExec>() else {
                 return Ok(Transformed::no(plan));
             };
@@ -61,7 +63,7 @@ impl PhysicalOptimizerRule for RoundedConditions {
 /// Whether a condition is over more than columns, constants and casts that keep values apart.
 fn computes(predicate: &Arc<dyn PhysicalExpr>, schema: &Schema) -> DfResult<bool> {
     let mut found = false;
-    predicate.apply(|part| {
+    predicate.walk(&mut |part| {
         if let Some(binary) = part.downcast_ref::<BinaryExpr>() {
             found |= !binary.op().supports_propagation() && *binary.op() != Operator::And;
         } else if let Some(cast) = part.downcast_ref::<CastExpr>() {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use datafusion::common::resources_datafusion_err;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -36,6 +36,7 @@ use parking_lot::Mutex;
 use self::build_memory::{BuildMemory, SortMemory};
 use self::inputs::{HandedExec, Inputs, Side};
 use crate::Error;
+use crate::walk::Walk;
 
 mod build_memory;
 mod inputs;
@@ -47,7 +48,7 @@ mod sorted;
 /// `Bug` if an operator does not take its own children back.
 pub fn spilling_joins(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
     let held = Arc::new(AtomicUsize::new(0));
-    plan.transform_up(|plan| match plan.downcast_ref::<HashJoinExec>() {
+    plan.change_up(&mut |plan| match plan.downcast_ref::<HashJoinExec>() {
         Some(join) if sortable(join) => {
             let join = join.builder().build()?;
             Ok(Transformed::yes(Arc::new(SpillingJoinExec::new(join, Arc::clone(&held))?) as _))

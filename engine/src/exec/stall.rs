@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::sink::DataSinkExec;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::memory_pool::MemoryPool;
@@ -37,6 +37,7 @@ use parking_lot::Mutex;
 pub use self::pulse::Pulse;
 use self::waiting_scan::with_waiting_scans;
 use crate::Error;
+use crate::walk::Walk;
 
 mod clock;
 mod operators;
@@ -59,7 +60,7 @@ pub fn watched(
         return Ok(plan);
     }
     // What is written to a store is sent by tasks that are not seen here.
-    let writes = plan.exists(|plan| Ok(plan.is::<DataSinkExec>()))?;
+    let writes = plan.any(&mut |plan| Ok(plan.is::<DataSinkExec>()))?;
     // What EXPLAIN ANALYZE shows stays as it is.
     let is_shown = plan.is::<AnalyzeExec>();
     let plan = if is_shown { plan } else { with_waiting_scans(plan)? };

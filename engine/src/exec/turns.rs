@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{HigherOrderFunctionExpr, PhysicalExpr, ScalarFunctionExpr};
@@ -44,6 +44,7 @@ use super::ended::Ended;
 use super::slices::{Sliced, Slices};
 use crate::Error;
 use crate::rewrite::canonical;
+use crate::walk::Walk;
 
 /// How long a task works before it lets others.
 pub(super) const TURN: Duration = Duration::from_millis(20);
@@ -57,7 +58,7 @@ const FIRST: usize = 1;
 /// # Errors
 /// `Bug` if an operator does not take its own children back.
 pub fn by_turns(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
-    let changed = plan.transform_up(|plan| {
+    let changed = plan.change_up(&mut |plan| {
         let Some(greed) = greed_of(plan.as_ref())? else { return Ok(Transformed::no(plan)) };
         if plan.children().iter().any(|child| child.is::<SliceExec>()) {
             return Ok(Transformed::no(plan));
@@ -119,7 +120,7 @@ fn greed_of(plan: &dyn ExecutionPlan) -> DfResult<Option<Greed>> {
 fn calls_functions(plan: &dyn ExecutionPlan) -> DfResult<bool> {
     let mut calls = false;
     plan.apply_expressions(&mut |expression: &Arc<dyn PhysicalExpr>| {
-        calls |= expression.exists(|inner| {
+        calls |= expression.any(&mut |inner| {
             let call = inner.downcast_ref::<ScalarFunctionExpr>();
             // what makes floats comparable is as quick as arithmetic
             Ok(call.is_some_and(|call| call.fun().name() != canonical().name())

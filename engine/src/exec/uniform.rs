@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
@@ -16,6 +16,7 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use super::array_scan::{Inputs, Predicate};
 use super::reduce::Reduction;
 use crate::array::{ArraySource, Region};
+use crate::walk::Walk;
 use crate::{Error, Result};
 
 /// The part of `region` that is read of `source`: one element where that tells all.
@@ -92,7 +93,7 @@ impl Uniform {
         inputs: &Inputs,
         fewer: &Inputs,
     ) -> DfResult<Arc<dyn PhysicalExpr>> {
-        let changed = Arc::clone(expr).transform_down(|expr| {
+        let changed = Arc::clone(expr).change_down(&mut |expr| {
             let Some(column) = expr.downcast_ref::<Column>() else {
                 return Ok(Transformed::no(expr));
             };

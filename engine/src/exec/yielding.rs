@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec};
+
+use crate::walk::Walk;
 
 /// The rule. It runs after all that look at joins.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ impl PhysicalOptimizerRule for YieldingJoins {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
+        plan.change_up(&mut |plan| {
             if plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>() {
                 return Ok(Transformed::yes(Arc::new(CooperativeExec::new(plan))));
             }

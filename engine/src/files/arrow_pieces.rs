@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::listing::{FileRange, PartitionedFile};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
@@ -14,6 +14,8 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result as DfResult;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
+
+use crate::walk::Walk;
 
 /// Bytes of a piece. A batch that is longer is read whole, by the piece in which it begins.
 const PIECE_BYTES: u64 = 16 << 20;
@@ -28,7 +30,7 @@ impl PhysicalOptimizerRule for ArrowPieces {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
+        plan.change_up(&mut |node| {
             let scan = node.downcast_ref::<DataSourceExec>();
             let files = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
             Ok(match files.filter(|files| has_long_parts(files)) {
@@ -100,7 +102,7 @@ mod tests {
         let frame = session.sql(&format!("SELECT a, b FROM '{}'", path.display())).await.unwrap();
         let plan = frame.clone().create_physical_plan().await.unwrap();
         let mut parts = vec![];
-        let _ = plan.apply(|node| {
+        let _ = plan.walk(&mut |node| {
             let scan = node.downcast_ref::<DataSourceExec>();
             let files = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
             let files = files.into_iter().flat_map(|files| &files.file_groups);

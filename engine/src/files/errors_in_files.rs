@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::error::ArrowError;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFactory;
@@ -35,6 +35,7 @@ use super::long_lines::{Lines, WithoutLongLines};
 use super::parquet_claims::CheckedPages;
 use crate::Error;
 use crate::exec::PiecesExec;
+use crate::walk::Walk;
 
 /// A batch of a file, or its pages that are decoded at once, may take so many times what a function may make.
 const CLAIMED_SHARE: u64 = 4;
@@ -47,7 +48,7 @@ pub fn naming_files(
     plan: Arc<dyn ExecutionPlan>,
     bytes_max: u64,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
-    let named = plan.transform_up(|plan| {
+    let named = plan.change_up(&mut |plan| {
         if let Some(pieces) = plan.downcast_ref::<PiecesExec>() {
             let leaf = naming_files(Arc::clone(pieces.leaf()), bytes_max)?;
             let input = plan.children().first().map(|input| Arc::clone(*input));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
@@ -19,6 +19,8 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result as DfResult;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
+
+use crate::walk::Walk;
 
 /// The rule.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ impl PhysicalOptimizerRule for FloatStatistics {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let changed = plan.transform_up(|plan| {
+        let changed = plan.change_up(&mut |plan| {
             let scan = plan.downcast_ref::<DataSourceExec>();
             let files = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
             Ok(match files.and_then(without) {

@@ -16,6 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, T
 use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 
+use crate::walk::WalkPlan;
 use crate::{Error, Result};
 
 /// A table of files, some of whose paths end in a glob.
@@ -71,7 +72,7 @@ impl GlobbedTable {
 /// # Errors
 /// `Bug` if a table is no table.
 pub fn keep_globs(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let kept = plan.transform_up_with_subqueries(|node| {
+    let kept = plan.change_up_with_subqueries(&mut |node| {
         let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
         let table = source_as_provider(&scan.source)?;
         let has_globs = table

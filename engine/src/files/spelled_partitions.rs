@@ -7,12 +7,14 @@
 //! spelled in one way alone, keep their form.
 
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use crate::walk::{Walk, WalkPlan};
 
 /// The rule.
 #[derive(Debug)]
@@ -44,8 +46,8 @@ impl OptimizerRule for SpelledPartitions {
             return Ok(Transformed::no(plan));
         }
         let names: Vec<String> = folders.iter().map(|(name, _)| name.clone()).collect();
-        plan.map_expressions(|filter| {
-            filter.transform_up(|part| {
+        plan.change_expressions(&mut |filter| {
+            filter.change_up(&mut |part| {
                 Ok(match bounded(&part, &names) {
                     Some(bounds) => Transformed::yes(bounds),
                     None => Transformed::no(part),

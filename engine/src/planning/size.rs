@@ -7,11 +7,12 @@
 
 use std::collections::HashMap;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::for_this_build;
+use crate::walk::{Walk, WalkPlan};
 use crate::{Error, Result};
 
 /// Operators of a plan.
@@ -95,7 +96,7 @@ impl Measure {
             inputs.add(self.of_plan(input)?);
         }
         let mut expressions = Size::default();
-        plan.apply_expressions(|expr| {
+        plan.walk_expressions(&mut |expr| {
             expressions.add(self.of_expression(expr)?);
             Ok(TreeNodeRecursion::Continue)
         })?;
@@ -112,7 +113,7 @@ impl Measure {
 
     fn of_expression(&mut self, expr: &Expr) -> DfResult<Size> {
         let mut size = Size::default();
-        expr.apply_children(|child| {
+        expr.walk_children(&mut |child| {
             size.add(self.of_expression(child)?);
             Ok(TreeNodeRecursion::Continue)
         })?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::{
@@ -22,6 +22,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, TableFactor};
 
 use super::check;
+
+use crate::walk::Walk;
 
 /// Operators in a row after which the type of their result is said.
 const SETTLED_EVERY: usize = 32;
@@ -165,8 +167,9 @@ fn settled(left: Expr, op: &BinaryOperator, schema: &DFSchema) -> DfResult<Expr>
         rest = &binary.left;
     }
     // parameters have no type yet
-    let untyped = |expr: &Expr| Ok(matches!(expr, Expr::Placeholder(_) | Expr::LambdaVariable(_)));
-    if left.exists(untyped)? {
+    let mut untyped =
+        |expr: &Expr| Ok(matches!(expr, Expr::Placeholder(_) | Expr::LambdaVariable(_)));
+    if left.any(&mut untyped)? {
         return Ok(left);
     }
     let data_type = left.get_type(schema)?;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{
     AggregateFunctionParams, Sort, WindowFunctionDefinition, WindowFunctionParams,
@@ -32,6 +32,8 @@ use datafusion::logical_expr::{
     LogicalPlanBuilder, Operator, RecursiveQuery,
 };
 use datafusion::optimizer::AnalyzerRule;
+
+use crate::walk::{Walk, WalkPlan};
 
 use function::{canonical, canonical_scalar, has_floats};
 
@@ -82,7 +84,7 @@ const INDIFFERENT_FAMILIES: [&str; 5] = ["covar", "merge_", "regr_", "stddev", "
 /// # Errors
 /// Those of making plans anew.
 pub fn compare_by_value(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    Ok(plan.transform_up_with_subqueries(|node| changed_node(node).map(Transformed::yes))?.data)
+    Ok(plan.change_up_with_subqueries(&mut |node| changed_node(node).map(Transformed::yes))?.data)
 }
 
 /// The expression, with floats compared by value in it. Its name may change.
@@ -90,7 +92,7 @@ pub fn compare_by_value(plan: LogicalPlan) -> DfResult<LogicalPlan> {
 /// # Errors
 /// `Bug` for constants that cannot be laid out.
 pub fn in_expr(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
-    Ok(expr.transform_up(|part| changed_part(part, &|expr| by_value(expr, schema)))?.data)
+    Ok(expr.change_up(&mut |part| changed_part(part, &|expr| by_value(expr, schema)))?.data)
 }
 
 /// The value that stands for all that equal that of `expr`.
@@ -230,7 +232,7 @@ fn changed_node(node: LogicalPlan) -> DfResult<LogicalPlan> {
 fn changed_expressions(node: LogicalPlan) -> DfResult<LogicalPlan> {
     let schema = merge_schema(&node.inputs());
     let names = NamePreserver::new(&node);
-    let changed = node.map_expressions(|expr| {
+    let changed = node.change_expressions(&mut |expr| {
         let name = names.save(&expr);
         Ok(Transformed::yes(name.restore(in_expr(expr, &schema)?)))
     });
@@ -330,9 +332,9 @@ impl AnalyzerRule for ConstantsByValue {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        let changed = plan.transform_up_with_subqueries(|node| {
+        let changed = plan.change_up_with_subqueries(&mut |node| {
             let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| constants_by_value(expr, &names))
+            node.change_expressions(&mut |expr| constants_by_value(expr, &names))
         });
         Ok(changed?.data)
     }
@@ -341,7 +343,7 @@ impl AnalyzerRule for ConstantsByValue {
 fn constants_by_value(expr: Expr, names: &NamePreserver) -> DfResult<Transformed<Expr>> {
     let any = Cell::new(false);
     let before = expr.clone();
-    let changed = expr.transform_up(|part| {
+    let changed = expr.change_up(&mut |part| {
         changed_part(part, &|expr| {
             if !is_computed_constant(&expr)? {
                 return Ok(expr);
@@ -362,7 +364,7 @@ fn is_computed_constant(expr: &Expr) -> DfResult<bool> {
         return Ok(false);
     }
     let mut constant = true;
-    expr.apply(|part| {
+    expr.walk(&mut |part| {
         constant &= matches!(
             part,
             Expr::Literal(..)

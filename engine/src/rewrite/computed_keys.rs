@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use datafusion::common::Column;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
+
+use crate::walk::{Walk, WalkPlan};
 
 /// The rule.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ impl AnalyzerRule for ComputedKeys {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
+        plan.change_up_with_subqueries(&mut |node| {
             let LogicalPlan::Aggregate(aggregate) = &node else { return Ok(Transformed::no(node)) };
             let computed: Vec<Expr> = match aggregate.group_expr.as_slice() {
                 [Expr::GroupingSet(sets)] => {
@@ -52,7 +54,7 @@ fn changes(key: &Expr) -> bool {
         matches!(part, Expr::Literal(ScalarValue::Float64(_) | ScalarValue::Decimal128(..), _))
     };
     !matches!(key, Expr::Literal(..) | Expr::Column(_))
-        && key.exists(|part| Ok(is_constant(part) || is_decimal(part))).unwrap_or(false)
+        && key.any(&mut |part| Ok(is_constant(part) || is_decimal(part))).unwrap_or(false)
 }
 
 fn over_columns(aggregate: &Aggregate, computed: &[Expr]) -> DfResult<LogicalPlan> {
@@ -62,7 +64,7 @@ fn over_columns(aggregate: &Aggregate, computed: &[Expr]) -> DfResult<LogicalPla
     let input = Projection::try_new(columns.chain(made).collect(), Arc::clone(&aggregate.input))?;
     let input = Arc::new(LogicalPlan::Projection(input));
     let as_column = |expression: Expr| {
-        expression.transform_down(|part| match computed.contains(&part) {
+        expression.change_down(&mut |part| match computed.contains(&part) {
             true => {
                 let name = part.schema_name().to_string();
                 Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))

@@ -17,6 +17,8 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use crate::walk::WalkPlan;
+
 /// The rules that ask.
 pub const ASKING: [&str; 4] = [
     "replace_distinct_aggregate",
@@ -60,13 +62,16 @@ impl OptimizerRule for ForgetDependencies {
         let mut plan = plan;
         if self.unless_in_no_doubt {
             plan = plan
-                .transform_up_with_subqueries(|node| Ok(Transformed::no(node.recompute_schema()?)))?
+                .change_up_with_subqueries(&mut |node| {
+                    Ok(Transformed::no(node.recompute_schema()?))
+                })?
                 .data;
             if !is_doubtful(&plan)? {
                 return Ok(Transformed::no(plan));
             }
         }
-        let forgotten = plan.transform_up_with_subqueries(|node| Ok(forgetful(grouped(node)?)))?;
+        let forgotten =
+            plan.change_up_with_subqueries(&mut |node| Ok(forgetful(grouped(node)?)))?;
         Ok(Transformed::new_transformed(forgotten.data, false))
     }
 }
@@ -74,7 +79,7 @@ impl OptimizerRule for ForgetDependencies {
 /// Whether groups by several keys are made of rows of which it is said which columns determine others.
 fn is_doubtful(plan: &LogicalPlan) -> DfResult<bool> {
     let mut doubtful = false;
-    plan.apply_with_subqueries(|node| {
+    plan.walk_with_subqueries(&mut |node| {
         if let LogicalPlan::Aggregate(aggregate) = node {
             let dependencies = aggregate.input.schema().functional_dependencies();
             doubtful |= aggregate.group_expr.len() > 1 && !dependencies.is_empty();

@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Distinct, DistinctOn, Expr, LogicalPlan, Projection};
@@ -29,6 +29,7 @@ use super::marker::definition_of;
 use super::restate::unqualified;
 use crate::Error;
 use crate::catalog::ArrayTable;
+use crate::walk::{Walk, WalkPlan};
 
 /// The rule.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl AnalyzerRule for Lowering {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(lowered)?.data)
+        Ok(plan.change_up_with_subqueries(&mut lowered)?.data)
     }
 }
 
@@ -71,15 +72,15 @@ fn without_calls(node: LogicalPlan) -> DfResult<LogicalPlan> {
     let sorts = matches!(node, LogicalPlan::Sort(_));
     let mut without = |expr: Expr| {
         let name = names.save(&expr);
-        let changed = expr.transform_up(|part| match definition_of(&part) {
+        let changed = expr.change_up(&mut |part| match definition_of(&part) {
             Some(_) => Ok(Transformed::yes(column_for(&part, &mut inputs)?)),
             None => Ok(Transformed::no(part)),
         })?;
         Ok(if sorts { changed } else { changed.update_data(|expr| name.restore(expr)) })
     };
-    let changed = node.map_expressions(|expr| match expr {
+    let changed = node.change_expressions(&mut |expr| match expr {
         // its members have names, and it has none
-        Expr::GroupingSet(_) => expr.map_children(&mut without),
+        Expr::GroupingSet(_) => expr.change_children(&mut without),
         expr => without(expr),
     })?;
     let node = changed.data;
@@ -96,7 +97,7 @@ fn without_calls(node: LogicalPlan) -> DfResult<LogicalPlan> {
 }
 
 fn holds_call(expr: &Expr) -> bool {
-    expr.exists(|part| Ok(definition_of(part).is_some())).unwrap_or(false)
+    expr.any(&mut |part| Ok(definition_of(part).is_some())).unwrap_or(false)
 }
 
 /// The column that stands for a call, after one of the inputs was made to have it.

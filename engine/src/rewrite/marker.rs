@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, HigherOrderFunctionArgs, HigherOrderReturnFieldArgs,
@@ -21,6 +21,7 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 
 use crate::array::{Arguments, ArrayDefinition, LAMBDA, list_type};
+use crate::walk::{Walk, WalkPlan};
 use crate::{Error, Result};
 
 /// The parameter of every array function that is the array.
@@ -77,9 +78,9 @@ pub(super) fn definition_of(expr: &Expr) -> Option<(&Arc<dyn ArrayDefinition>, &
 /// # Errors
 /// `Plan`, naming the function.
 pub fn refuse_calls(plan: &LogicalPlan) -> Result<()> {
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|part| match definition_of(part) {
+    plan.walk_with_subqueries(&mut |node| {
+        node.walk_expressions(&mut |expr| {
+            expr.walk(&mut |part| match definition_of(part) {
                 Some((definition, _)) => Err(not_lowered(definition.as_ref()).into()),
                 None => Ok(TreeNodeRecursion::Continue),
             })

@@ -10,11 +10,13 @@
 
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Between;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
 use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use crate::walk::{Walk, WalkPlan};
 
 /// The rule.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ impl AnalyzerRule for Quotients {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(bounded)?.data)
+        Ok(plan.change_up_with_subqueries(&mut bounded)?.data)
     }
 }
 
@@ -53,8 +55,8 @@ fn bounded(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     if !matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_)) {
         return Ok(Transformed::no(plan));
     }
-    plan.map_expressions(|condition| {
-        condition.transform_up(|part| {
+    plan.change_expressions(&mut |condition| {
+        condition.change_up(&mut |part| {
             Ok(match bounds_of(&part) {
                 Some(bounds) => Transformed::yes(bounds),
                 None => Transformed::no(part),

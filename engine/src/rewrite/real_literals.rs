@@ -7,13 +7,15 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
+
+use crate::walk::{Walk, WalkPlan};
 
 /// The rule.
 #[derive(Debug)]
@@ -25,15 +27,15 @@ impl AnalyzerRule for RealLiterals {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        let changed = plan.transform_up_with_subqueries(|node| {
+        let changed = plan.change_up_with_subqueries(&mut |node| {
             let schema = match &node {
                 LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
                 node => merge_schema(&node.inputs()),
             };
             let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
+            node.change_expressions(&mut |expr| {
                 let before = expr.clone();
-                let changed = expr.transform_up(|part| Ok(in_comparison(part, &schema)))?;
+                let changed = expr.change_up(&mut |part| Ok(in_comparison(part, &schema)))?;
                 Ok(match changed.transformed {
                     false => Transformed::no(before),
                     true => Transformed::yes(names.save(&before).restore(changed.data)),

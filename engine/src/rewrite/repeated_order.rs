@@ -8,12 +8,14 @@
 //! it is planned. Running this twice changes nothing. Not here: ORDER BY of queries, which is right.
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, Sort};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Distinct, DistinctOn, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
+
+use crate::walk::{Walk, WalkPlan};
 
 /// The rule.
 #[derive(Debug)]
@@ -25,17 +27,17 @@ impl AnalyzerRule for RepeatedOrder {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(in_node)?.data)
+        Ok(plan.change_up_with_subqueries(&mut in_node)?.data)
     }
 }
 
 fn in_node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
-    let in_expr = |expr: Expr| {
+    let mut in_expr = |expr: Expr| {
         let name = names.save(&expr);
-        Ok(expr.transform_up(in_aggregate)?.update_data(|expr| name.restore(expr)))
+        Ok(expr.change_up(&mut in_aggregate)?.update_data(|expr| name.restore(expr)))
     };
-    plan.map_expressions(in_expr)?.transform_data(in_distinct)
+    plan.change_expressions(&mut in_expr)?.transform_data(in_distinct)
 }
 
 fn in_distinct(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {

@@ -22,7 +22,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
@@ -30,6 +30,8 @@ use datafusion::logical_expr::{
     Sort, Subquery, Window, not,
 };
 use datafusion::optimizer::AnalyzerRule;
+
+use crate::walk::{Walk, WalkPlan};
 
 mod dependent;
 mod domain;
@@ -67,9 +69,9 @@ impl AnalyzerRule for Subqueries {
 
 fn has_subqueries(plan: &LogicalPlan) -> DfResult<bool> {
     let mut found = false;
-    plan.apply(|node| {
+    plan.walk(&mut |node| {
         found |= matches!(node, LogicalPlan::Subquery(_));
-        node.apply_expressions(|expr| {
+        node.walk_expressions(&mut |expr| {
             found |= holds_subquery(expr);
             Ok(TreeNodeRecursion::Continue)
         })?;
@@ -88,12 +90,12 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn plan(&mut self, plan: LogicalPlan) -> DfResult<LogicalPlan> {
-        let changed = plan.transform_up(|node| self.node(node))?;
+        let changed = plan.change_up(&mut |node| self.node(node))?;
         if !changed.transformed {
             return Ok(changed.data);
         }
         // what is nullable may have changed below
-        Ok(changed.data.transform_up(|node| Ok(Transformed::yes(node.recompute_schema()?)))?.data)
+        Ok(changed.data.change_up(&mut |node| Ok(Transformed::yes(node.recompute_schema()?)))?.data)
     }
 
     /// The plan of a subquery.
@@ -114,7 +116,7 @@ impl Turn<'_> {
             return Ok(Transformed::yes(self.lateral(join.clone())?));
         }
         let mut holds = false;
-        plan.apply_expressions(|expr| {
+        plan.walk_expressions(&mut |expr| {
             holds |= holds_subquery(expr);
             Ok(TreeNodeRecursion::Continue)
         })?;
@@ -183,7 +185,7 @@ impl Turn<'_> {
 
     /// A condition whose subqueries have been through the rule themselves.
     fn within(&mut self, condition: Expr) -> DfResult<Expr> {
-        let inner = condition.transform_up(|part| {
+        let inner = condition.change_up(&mut |part| {
             let renewed = |subquery: &Subquery, plan: LogicalPlan| Subquery {
                 outer_ref_columns: plan.all_out_ref_exprs(),
                 subquery: Arc::new(plan),
@@ -307,9 +309,9 @@ impl Site<'_> {
                 "a subquery inside a lambda; compute it outside, and name its value in the lambda",
             )
             .into()),
-            other => {
-                Ok(other.map_children(|part| Ok(Transformed::yes(self.lift(part, false)?)))?.data)
-            }
+            other => Ok(other
+                .change_children(&mut |part| Ok(Transformed::yes(self.lift(part, false)?)))?
+                .data),
         }
     }
 
@@ -375,7 +377,7 @@ impl Site<'_> {
 /// Refuses aggregates inside a subquery that read outer rows alone: SQL says that they belong to the outer
 /// query, which DataFusion's planner does not know.
 fn refuse_outer_aggregates(plan: &LogicalPlan) -> DfResult<()> {
-    plan.apply(|node| {
+    plan.walk(&mut |node| {
         let LogicalPlan::Aggregate(aggregate) = node else {
             return Ok(TreeNodeRecursion::Continue);
         };

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DfResult;
@@ -28,6 +28,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::restate::restated;
 use super::source::Source;
 use crate::catalog::ArrayTable;
+use crate::walk::{Walk, WalkPlan};
 
 /// The rule.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl AnalyzerRule for Zip {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        let zipped = plan.transform_up_with_subqueries(|plan| match &plan {
+        let zipped = plan.change_up_with_subqueries(&mut |plan| match &plan {
             LogicalPlan::Join(join) => Ok(match zipped(join)? {
                 Some(zipped) => Transformed::yes(zipped),
                 None => Transformed::no(plan),
@@ -128,7 +129,7 @@ fn one_scan(join: &Join, left: &Side, right: &Side, rest: Vec<Expr>) -> DfResult
     let (table, renamed) = one.zip(other)?;
     let name = TableReference::bare(format!("{} with {}", left.source.name, right.source.name));
     let qualified = |expr: &Expr, rename: &dyn Fn(&str) -> String| -> DfResult<Expr> {
-        let changed = expr.clone().transform_up(|part| match part {
+        let changed = expr.clone().change_up(&mut |part| match part {
             Expr::Column(column) => {
                 let column = Column::new(Some(name.clone()), rename(&column.name));
                 Ok(Transformed::yes(Expr::Column(column)))

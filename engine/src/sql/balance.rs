@@ -10,19 +10,20 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Query, SetExpr, SetOperator, SetQuantifier, Value, Values, VisitMut,
-    VisitorMut,
+    BinaryOperator, Expr, Query, SetExpr, SetOperator, SetQuantifier, Value, Values, VisitorMut,
 };
+
+use crate::walk::walk_sql;
 
 /// Shorter chains stay as they are, so that plans of ordinary statements do too.
 const LONG: usize = 64;
 
 /// Balances all long chains of a statement.
 pub fn balance(statement: &mut Statement) {
-    let _: ControlFlow<()> = match statement {
-        Statement::Statement(statement) => VisitMut::visit(statement.as_mut(), &mut Balance),
+    let _ = match statement {
+        Statement::Statement(statement) => walk_sql(statement.as_mut(), &mut Balance),
         Statement::CopyTo(copy) => match &mut copy.source {
-            CopyToSource::Query(query) => VisitMut::visit(query.as_mut(), &mut Balance),
+            CopyToSource::Query(query) => walk_sql(query.as_mut(), &mut Balance),
             CopyToSource::Relation(_) => ControlFlow::Continue(()),
         },
         Statement::Explain(explain) => {
@@ -30,8 +31,8 @@ pub fn balance(statement: &mut Statement) {
             ControlFlow::Continue(())
         }
         Statement::CreateExternalTable(table) => {
-            let _ = VisitMut::visit(&mut table.columns, &mut Balance);
-            VisitMut::visit(&mut table.order_exprs, &mut Balance)
+            let _ = walk_sql(&mut table.columns, &mut Balance);
+            walk_sql(&mut table.order_exprs, &mut Balance)
         }
         Statement::Reset(_) => ControlFlow::Continue(()),
     };
@@ -39,7 +40,7 @@ pub fn balance(statement: &mut Statement) {
 
 /// The same for an expression.
 pub fn balance_expression(expr: &mut Expr) {
-    let _: ControlFlow<()> = VisitMut::visit(expr, &mut Balance);
+    let _ = walk_sql(expr, &mut Balance);
 }
 
 struct Balance;

@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion, TreeNodeVisitor};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, TableReference};
-use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, SubqueryAlias};
 
+use crate::walk::{Walk, WalkPlan};
 use crate::{Error, Result};
 
 /// Refuses names that stand for two columns.
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 /// `Plan`, naming the table and the column.
 pub fn refuse(plan: &LogicalPlan) -> Result<()> {
     let mut names = Names::default();
-    plan.visit_with_subqueries(&mut names)?;
+    plan.walk_up_with_subqueries(&mut |node| names.node(node))?;
     match names.wrong {
         None => Ok(()),
         Some(error) => Err(error),
@@ -34,6 +35,18 @@ struct Names {
 }
 
 impl Names {
+    /// Looks at a node whose children it has seen; stops once a name is wrong.
+    fn node(&mut self, node: &LogicalPlan) -> DfResult<TreeNodeRecursion> {
+        match node {
+            LogicalPlan::SubqueryAlias(alias) => self.alias(alias),
+            other => self.check(other)?,
+        }
+        Ok(match self.wrong {
+            Some(_) => TreeNodeRecursion::Stop,
+            None => TreeNodeRecursion::Continue,
+        })
+    }
+
     /// Notes what an alias hides.
     fn alias(&mut self, alias: &SubqueryAlias) {
         let columns = alias.input.schema().columns();
@@ -58,8 +71,8 @@ impl Names {
     /// Looks for a name that stands for several columns.
     fn check(&mut self, node: &LogicalPlan) -> DfResult<()> {
         let mut read: BTreeSet<Column> = BTreeSet::new();
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
+        node.walk_expressions(&mut |expr| {
+            expr.walk(&mut |part| {
                 if let Expr::Column(column) | Expr::OuterReferenceColumn(_, column) = part {
                     read.insert(column.clone());
                 }
@@ -95,19 +108,4 @@ fn renamed_from(input: &LogicalPlan, place: usize) -> Option<&str> {
     let number = alias.name.strip_prefix(&column.name)?.strip_prefix(':')?;
     let numbered = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
     (numbered && alias.relation == column.relation).then_some(column.name.as_str())
-}
-
-impl<'n> TreeNodeVisitor<'n> for Names {
-    type Node = LogicalPlan;
-
-    fn f_up(&mut self, node: &'n LogicalPlan) -> Result<TreeNodeRecursion, DataFusionError> {
-        match node {
-            LogicalPlan::SubqueryAlias(alias) => self.alias(alias),
-            other => self.check(other)?,
-        }
-        Ok(match self.wrong {
-            Some(_) => TreeNodeRecursion::Stop,
-            None => TreeNodeRecursion::Continue,
-        })
-    }
 }

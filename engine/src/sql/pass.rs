@@ -12,7 +12,7 @@ use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
     GroupByWithModifier, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr, SetOperator,
-    SetQuantifier, Statement as Sql, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+    SetQuantifier, Statement as Sql, TableAlias, TableFactor, Value, VisitorMut,
 };
 
 use super::relation_call::RelationCall;
@@ -22,6 +22,7 @@ use super::visible_ctes::{VisibleCtes, drop_unread};
 use super::{arguments, join_words, readings, using};
 use crate::registry::Registry;
 use crate::rewrite::lambda_parameter_names;
+use crate::walk::walk_sql;
 use crate::{Error, Result, files};
 
 /// The pass, with what it looks names up in.
@@ -33,6 +34,8 @@ pub struct Pass<'a> {
     ctes: VisibleCtes,
     /// Whether a call took queries out of the statement that WITH queries were for.
     calls_relations: bool,
+    /// Why the statement is refused, once it is.
+    refused: Option<Error>,
 }
 
 impl<'a> Pass<'a> {
@@ -44,6 +47,7 @@ impl<'a> Pass<'a> {
             aliases: vec![],
             ctes: VisibleCtes::default(),
             calls_relations: false,
+            refused: None,
         }
     }
 
@@ -52,10 +56,10 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// `Plan` for calls whose arguments do not fit.
     pub fn apply(&mut self, statement: &mut Statement) -> Result<()> {
-        let flow = match statement {
+        let _ = match statement {
             Statement::Statement(statement) => {
                 self.described(statement);
-                let flow = VisitMut::visit(statement.as_mut(), self);
+                let flow = walk_sql(statement.as_mut(), self);
                 if self.calls_relations {
                     drop_unread(statement);
                 }
@@ -64,16 +68,24 @@ impl<'a> Pass<'a> {
             Statement::CopyTo(copy) => {
                 name_compression(copy);
                 match &mut copy.source {
-                    CopyToSource::Query(query) => VisitMut::visit(query.as_mut(), self),
+                    CopyToSource::Query(query) => walk_sql(query.as_mut(), self),
                     CopyToSource::Relation(_) => ControlFlow::Continue(()),
                 }
             }
             Statement::Explain(explain) => return self.apply(&mut explain.statement),
             Statement::CreateExternalTable(_) | Statement::Reset(_) => ControlFlow::Continue(()),
         };
-        match flow {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(error) => Err(error),
+        self.refused.take().map_or(Ok(()), Err)
+    }
+
+    /// Goes on, or notes why not.
+    fn flow(&mut self, outcome: Result<()>) -> ControlFlow<()> {
+        match outcome {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.refused = Some(error);
+                ControlFlow::Break(())
+            }
         }
     }
 
@@ -279,46 +291,41 @@ fn check_select(select: &Select) -> Result<()> {
     }
 }
 
-fn flow(outcome: Result<()>) -> ControlFlow<Error> {
-    match outcome {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => ControlFlow::Break(error),
-    }
-}
-
 impl VisitorMut for Pass<'_> {
-    type Break = Error;
+    type Break = ();
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         self.ctes.enter(query);
-        flow(check_query(query).and_then(|()| readings::query(query)))
+        self.flow(check_query(query).and_then(|()| readings::query(query)))
     }
 
-    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         self.ctes.leave();
-        flow(using::in_order(query))
+        self.flow(using::in_order(query))
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         self.aliases.push(HashSet::new());
         tell_apart(select);
         let checked = check_select(select).and_then(|()| readings::select(select));
-        flow(checked.and_then(|()| join_words::check(&mut select.from)))
+        self.flow(checked.and_then(|()| join_words::check(&mut select.from)))
     }
 
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         self.aliases.pop();
-        flow(using::in_select(select))
+        self.flow(using::in_select(select))
     }
 
-    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
-        flow(readings::table(table).and_then(|()| self.table(table)))
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        let outcome = readings::table(table).and_then(|()| self.table(table));
+        self.flow(outcome)
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        match expr {
-            Expr::Function(function) => flow(self.call(function)),
-            _ => flow(readings::expr(expr)),
-        }
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let outcome = match expr {
+            Expr::Function(function) => self.call(function),
+            _ => readings::expr(expr),
+        };
+        self.flow(outcome)
     }
 }

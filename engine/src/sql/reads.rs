@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement};
-use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, VisitorMut};
 
 use super::folded;
+use crate::walk::walk_sql;
 use crate::{Error, Result};
 
 /// Tables that a statement may read.
@@ -20,15 +21,15 @@ const READS_MAX: u64 = 5000;
 ///
 /// # Errors
 /// `Exhausted`.
-pub fn check_reads(statement: &Statement) -> Result<()> {
+pub fn check_reads(statement: &mut Statement) -> Result<()> {
     let mut reads = Reads { frames: vec![Frame::default()] };
-    let _: ControlFlow<()> = match statement {
-        Statement::Statement(statement) => statement.visit(&mut reads),
-        Statement::CopyTo(copy) => match &copy.source {
-            CopyToSource::Query(query) => query.visit(&mut reads),
+    let _ = match statement {
+        Statement::Statement(statement) => walk_sql(statement.as_mut(), &mut reads),
+        Statement::CopyTo(copy) => match &mut copy.source {
+            CopyToSource::Query(query) => walk_sql(query.as_mut(), &mut reads),
             CopyToSource::Relation(_) => ControlFlow::Continue(()),
         },
-        Statement::Explain(explain) => return check_reads(&explain.statement),
+        Statement::Explain(explain) => return check_reads(&mut explain.statement),
         Statement::CreateExternalTable(_) | Statement::Reset(_) => ControlFlow::Continue(()),
     };
     let total = reads.frames.first().map_or(0, |frame| frame.reads);
@@ -56,17 +57,17 @@ struct Reads {
     frames: Vec<Frame>,
 }
 
-impl Visitor for Reads {
+impl VisitorMut for Reads {
     type Break = ();
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
         let names = with.map(|cte| folded(&cte.alias.name)).collect();
         self.frames.push(Frame { names, ..Frame::default() });
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
         if let Some(ended) = self.frames.pop()
             && let Some(around) = self.frames.last_mut()
         {
@@ -81,7 +82,7 @@ impl Visitor for Reads {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<()> {
         let reads = match name.0.as_slice() {
             [ObjectNamePart::Identifier(ident)] => {
                 let name = folded(ident);
@@ -109,7 +110,7 @@ mod tests {
             })
             .collect();
         let queries = queries.join(", ");
-        check_reads(&parse_one(&format!(
+        check_reads(&mut parse_one(&format!(
             "WITH q0 AS (SELECT a FROM t), {queries} SELECT a FROM q{times}"
         ))?)
     }
@@ -127,6 +128,6 @@ mod tests {
     fn an_inner_query_hides_an_outer_one_of_its_name() {
         let inner = "WITH q AS (SELECT 1) SELECT * FROM q, q, q";
         let sql = format!("WITH q AS (SELECT * FROM t) SELECT * FROM q, ({inner})");
-        check_reads(&parse_one(&sql).unwrap()).unwrap();
+        check_reads(&mut parse_one(&sql).unwrap()).unwrap();
     }
 }

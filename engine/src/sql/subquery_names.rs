@@ -6,15 +6,17 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, visit_expressions};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem};
+
+use crate::walk::walk_sql_expressions;
 
 /// Names what would not be told apart.
 pub fn tell_apart(select: &mut Select) {
-    let unnamed = |item: &&SelectItem| match item {
+    let unnamed = |item: &mut SelectItem| match item {
         SelectItem::UnnamedExpr(expr) => holds_subquery(expr),
         _ => false,
     };
-    if select.projection.iter().filter(unnamed).count() < 2 {
+    if select.projection.iter_mut().map(unnamed).filter(|unnamed| *unnamed).count() < 2 {
         return;
     }
     for item in &mut select.projection {
@@ -27,10 +29,10 @@ pub fn tell_apart(select: &mut Select) {
     }
 }
 
-fn holds_subquery(expr: &Expr) -> bool {
-    let is_one = |part: &Expr| match part {
+fn holds_subquery(expr: &mut Expr) -> bool {
+    let mut is_one = |part: &Expr| match part {
         Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    visit_expressions(expr, is_one).is_break()
+    walk_sql_expressions(expr, &mut is_one).is_break()
 }

@@ -12,11 +12,12 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     Join, JoinConstraint, JoinOperator, ObjectName, OrderBy, OrderByKind, PipeOperator, Query,
     ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, SetExpr, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut,
+    TableWithJoins, VisitorMut,
 };
 
 use super::folded;
 use super::join_words::constraint;
+use crate::walk::walk_sql;
 use crate::{Error, Result};
 
 /// A column that two tables share.
@@ -41,7 +42,7 @@ pub fn in_select(select: &mut Select) -> Result<()> {
         named(item, &shared);
     }
     let mut columns = Columns { shared: &shared, queries: 0, parameters: vec![] };
-    let _ = VisitMut::visit(select, &mut columns);
+    let _ = walk_sql(select, &mut columns);
     Ok(())
 }
 
@@ -68,7 +69,7 @@ pub fn in_order(query: &mut Query) -> Result<()> {
     if !shared.is_empty() {
         let mut columns = Columns { shared: &shared, queries: 0, parameters: vec![] };
         for sort in sorts {
-            let _ = VisitMut::visit(&mut sort.expr, &mut columns);
+            let _ = walk_sql(&mut sort.expr, &mut columns);
         }
     }
     Ok(())

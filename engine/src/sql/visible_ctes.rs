@@ -7,11 +7,10 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    Cte, ObjectNamePart, Query, Statement, VisitMut, VisitorMut, With, visit_relations,
-};
+use datafusion::sql::sqlparser::ast::{Cte, ObjectNamePart, Query, Statement, VisitorMut, With};
 
 use super::folded;
+use crate::walk::{walk_sql, walk_sql_relations};
 
 /// The WITH queries around the current place.
 #[derive(Debug, Default)]
@@ -68,7 +67,7 @@ impl VisibleCtes {
 /// Drops WITH queries that nothing reads. A call's query brings along more than it reads, and each of
 /// them may hold calls that do so in turn.
 pub fn drop_unread(statement: &mut Statement) {
-    let _: ControlFlow<()> = statement.visit(&mut DropUnread);
+    let _ = walk_sql(statement, &mut DropUnread);
 }
 
 struct DropUnread;
@@ -77,16 +76,16 @@ impl VisitorMut for DropUnread {
     type Break = ();
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        let Some(with) = query.with.take() else { return ControlFlow::Continue(()) };
+        let Some(mut with) = query.with.take() else { return ControlFlow::Continue(()) };
         let mut read = names_in(query);
         let mut is_read = vec![false; with.cte_tables.len()];
         // once is enough, unless RECURSIVE lets queries read later ones
         loop {
             let before = read.len();
-            for (cte, is_read) in with.cte_tables.iter().zip(&mut is_read).rev() {
+            for (cte, is_read) in with.cte_tables.iter_mut().zip(&mut is_read).rev() {
                 if !*is_read && read.contains(&folded(&cte.alias.name)) {
                     *is_read = true;
-                    read.extend(names_in(&cte.query));
+                    read.extend(names_in(&mut cte.query));
                 }
             }
             if read.len() == before {
@@ -101,9 +100,9 @@ impl VisitorMut for DropUnread {
 }
 
 /// The names without qualifiers that stand in FROM in a query.
-fn names_in(query: &Query) -> HashSet<String> {
+fn names_in(query: &mut Query) -> HashSet<String> {
     let mut names = HashSet::new();
-    let _: ControlFlow<()> = visit_relations(query, |name| {
+    let _ = walk_sql_relations(query, &mut |name| {
         if let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() {
             names.insert(folded(ident));
         }

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::datasource::sink::{DataSink, DataSinkExec};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::object_store::ObjectStoreRegistry;
@@ -34,6 +34,7 @@ use url::Url;
 use super::partition_columns;
 use crate::Error;
 use crate::exec::with_settings;
+use crate::walk::Walk;
 
 /// The physical plan of `statement`, whose writers write nothing if their rows fail.
 ///
@@ -48,7 +49,7 @@ pub fn guarding_sinks(
         _ => None,
     };
     let partition_by = partition_columns::of_statement(statement);
-    let guarded = plan.transform_up(|plan| {
+    let guarded = plan.change_up(&mut |plan| {
         let Some(writer) = plan.downcast_ref::<DataSinkExec>() else {
             return Ok(Transformed::no(plan));
         };

@@ -11,10 +11,11 @@
 
 use std::sync::Arc;
 
+use almagest_engine::walk::Walk;
 use almagest_engine::{Error, ErrorKind};
 use ballista_core::serde::protobuf::{ExecuteQueryParams, KeyValuePair};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -67,7 +68,7 @@ impl PhysicalOptimizerRule for HashJoins {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| match plan.downcast_ref::<SortMergeJoinExec>() {
+        plan.change_up(&mut |plan| match plan.downcast_ref::<SortMergeJoinExec>() {
             Some(join) => Ok(Transformed::yes(hashed(join)?)),
             None => Ok(Transformed::no(plan)),
         })

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
+use almagest_engine::walk::Walk;
 use datafusion::common::JoinType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::expressions::lit;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -27,7 +28,7 @@ impl PhysicalOptimizerRule for OneRightSide {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
+        plan.change_up(&mut |plan| {
             let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else {
                 return Ok(Transformed::no(plan));
             };

@@ -14,6 +14,7 @@ use almagest_engine::exec::{LocalPlanner, plan_here};
 use almagest_engine::files::keep_globs;
 use almagest_engine::registry::Registry;
 use almagest_engine::rewrite::refuse_calls;
+use almagest_engine::walk::WalkPlan;
 use almagest_engine::write::{CommitExec, Target, WriteParts, guarding_sinks};
 use almagest_engine::{AlmagestOptions, Error, Result, Scheduler, SessionOptions};
 use ballista_core::planner::scans_only_information_schema;
@@ -277,7 +278,7 @@ impl ClusterPlanner {
 /// Whether anything but constants is read.
 fn reads_tables(plan: &LogicalPlan) -> DfResult<bool> {
     let mut reads = false;
-    plan.apply_with_subqueries(|node| {
+    plan.walk_with_subqueries(&mut |node| {
         reads |= matches!(node, LogicalPlan::TableScan(_));
         Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
@@ -287,7 +288,7 @@ fn reads_tables(plan: &LogicalPlan) -> DfResult<bool> {
 /// Whether some query reads itself.
 fn recurses(plan: &LogicalPlan) -> DfResult<bool> {
     let mut recurses = false;
-    plan.apply_with_subqueries(|node| {
+    plan.walk_with_subqueries(&mut |node| {
         recurses |= matches!(node, LogicalPlan::RecursiveQuery(_));
         Ok(if recurses { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
@@ -297,7 +298,7 @@ fn recurses(plan: &LogicalPlan) -> DfResult<bool> {
 /// Refuses files that hold one JSON array: DataFusion's messages do not say so, and executors would
 /// look for a record in each line.
 fn refuse_json_arrays(plan: &LogicalPlan) -> Result<()> {
-    plan.apply_with_subqueries(|node| {
+    plan.walk_with_subqueries(&mut |node| {
         let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };
         let table = source_as_provider(&scan.source)?;
         let format = table.downcast_ref::<ListingTable>().map(|table| &table.options().format);

@@ -8,7 +8,8 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use almagest_engine::walk::{Walk, WalkPlan};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, Unnest};
@@ -18,8 +19,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Unnest};
 /// # Errors
 /// `Bug` if a node does not take its expressions back.
 pub fn quoted(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let columns = |expr: Expr| {
-        expr.transform_up(|part| match part {
+    let mut columns = |expr: Expr| {
+        expr.change_up(&mut |part| match part {
             Expr::Column(column) => Ok(with_quotes(column).update_data(Expr::Column)),
             Expr::OuterReferenceColumn(field, column) => {
                 let column = with_quotes(column);
@@ -28,8 +29,8 @@ pub fn quoted(plan: LogicalPlan) -> DfResult<LogicalPlan> {
             other => Ok(Transformed::no(other)),
         })
     };
-    let named = plan.transform_down_with_subqueries(|node| {
-        node.map_expressions(columns)?.map_data(|node| match node {
+    let named = plan.change_down_with_subqueries(&mut |node| {
+        node.change_expressions(&mut columns)?.map_data(|node| match node {
             LogicalPlan::Unnest(unnest) => {
                 let schema = Arc::new(of_schema(&unnest.schema)?);
                 Ok(LogicalPlan::Unnest(Unnest { schema, ..unnest }))

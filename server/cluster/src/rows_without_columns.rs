@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use almagest_engine::walk::Walk;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::expressions::lit;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -29,7 +30,7 @@ impl PhysicalOptimizerRule for RowsWithoutColumns {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
+        plan.change_up(&mut |plan| {
             let is_sent = plan.is::<CoalescePartitionsExec>() || plan.is::<RepartitionExec>();
             let [input] = plan.children()[..] else { return Ok(Transformed::no(plan)) };
             if !is_sent || !input.schema().fields().is_empty() {

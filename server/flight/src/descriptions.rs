@@ -9,6 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use almagest_engine::Result;
+use almagest_engine::walk::WalkPlan;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::Column;
@@ -39,7 +40,7 @@ pub fn with_hidden_descriptions(plan: LogicalPlan, access: &Arc<Access>) -> Resu
         access: Arc::clone(access),
         signature: Signature::any(1, Volatility::Stable),
     });
-    let changed = plan.transform_down_with_subqueries(|node| match &node {
+    let changed = plan.change_down_with_subqueries(&mut |node| match &node {
         // a view keeps a plan that was changed already
         LogicalPlan::Projection(projection) if projection.expr.iter().any(is_hidden) => {
             Ok(Transformed::new(node, false, TreeNodeRecursion::Jump))

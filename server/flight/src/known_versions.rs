@@ -8,6 +8,7 @@
 
 use std::sync::{Arc, Weak};
 
+use almagest_engine::walk::WalkPlan;
 use almagest_engine::{Error, Result};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
@@ -60,7 +61,7 @@ pub fn settled(
     held.extend(stored.held());
     let (mut settled, mut gone) = (vec![], None);
     for plan in plans {
-        let plan = plan.transform_up_with_subqueries(|node| {
+        let plan = plan.change_up_with_subqueries(&mut |node| {
             let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
             let table = source_as_provider(&scan.source).ok();
             let known = table.and_then(|table| Some((stored.known().find(&table)?, table)));

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use almagest_engine::walk::{Walk, WalkPlan};
 use almagest_engine::{Error, Result};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use parking_lot::Mutex;
 
@@ -125,10 +126,10 @@ impl Ledgers {
 /// `Bug` if a plan cannot be walked.
 pub fn weight_of(plan: &LogicalPlan) -> Result<usize> {
     let mut bytes = 0;
-    plan.apply_with_subqueries(|node| {
+    plan.walk_with_subqueries(&mut |node| {
         bytes += NODE_BYTES + node.schema().fields().len() * COLUMN_BYTES;
-        node.apply_expressions(|expression| {
-            expression.apply(|inner| {
+        node.walk_expressions(&mut |expression| {
+            expression.walk(&mut |inner| {
                 bytes += match inner {
                     Expr::Literal(value, _) => size_of::<Expr>() + value.size(),
                     _ => size_of::<Expr>(),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use almagest_engine::Result;
+use almagest_engine::walk::WalkPlan;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::{ListingTable, ListingTableUrl};
@@ -103,7 +104,7 @@ fn collect(
         return Ok(());
     }
     let Some(view) = table.get_logical_plan() else { return Ok(()) };
-    view.apply_with_subqueries(|node| {
+    view.walk_with_subqueries(&mut |node| {
         // what is no table of the catalog reads no files
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(table) = source_as_provider(&scan.source)

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use almagest_engine::walk::{Walk, WalkPlan};
 use almagest_engine::{Error, Result};
 use arrow::array::{
     ArrayRef, AsArray, LargeStringArray, RecordBatchOptions, StringArray, StringViewArray,
@@ -16,7 +17,7 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::regex::regexp_replace;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -111,7 +112,7 @@ fn without_name(text: &str, path: &str, name: &str, is_whole: bool) -> String {
 /// `Bug` if a plan cannot be walked.
 pub fn tells_of_places(plan: &LogicalPlan) -> Result<bool> {
     let mut tells = false;
-    plan.apply_with_subqueries(|node| {
+    plan.walk_with_subqueries(&mut |node| {
         tells |= matches!(
             node,
             LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_)
@@ -160,9 +161,9 @@ pub fn with_names_of_files(plan: LogicalPlan, access: &Access) -> Result<Logical
         return Ok(plan);
     }
     let mut asks = false;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expression| {
-            asks |= expression.exists(|inner| Ok(is_file_name(inner)))?;
+    plan.walk_with_subqueries(&mut |node| {
+        node.walk_expressions(&mut |expression| {
+            asks |= expression.any(&mut |inner| Ok(is_file_name(inner)))?;
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
@@ -172,11 +173,11 @@ pub fn with_names_of_files(plan: LogicalPlan, access: &Access) -> Result<Logical
     let folders = access.folders();
     let folders = folders.iter().map(|folder| escaped(folder.trim_start_matches('/')));
     let pattern = format!("^(?:{})/", folders.collect::<Vec<_>>().join("|"));
-    let changed = plan.transform_up_with_subqueries(|node| {
+    let changed = plan.change_up_with_subqueries(&mut |node| {
         let names = NamePreserver::new(&node);
-        node.map_expressions(|expression| {
+        node.change_expressions(&mut |expression| {
             let name = names.save(&expression);
-            let changed = expression.transform_down(|inner| named(inner, &pattern))?;
+            let changed = expression.change_down(&mut |inner| named(inner, &pattern))?;
             Ok(changed.update_data(|expression| name.restore(expression)))
         })?
         .map_data(LogicalPlan::recompute_schema)

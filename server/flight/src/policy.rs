@@ -4,6 +4,7 @@
 //! tables that all see; or the reason for which it is refused. What it reads is
 //! [`Access`](super::access::Access)'s to refuse.
 
+use almagest_engine::walk::WalkPlan;
 use almagest_engine::{Error, Result};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement, WriteOp};
@@ -59,7 +60,7 @@ impl Policy<'_> {
     pub fn judge(&self, plan: &LogicalPlan) -> Result<Effect> {
         let mut effect = Effect::Reads;
         let mut refusal = None;
-        plan.apply_with_subqueries(|node| {
+        plan.walk_with_subqueries(&mut |node| {
             match self.judge_node(node) {
                 Ok(Effect::Reads) => {}
                 Ok(Effect::Changes) => effect = Effect::Changes,

@@ -7,12 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use almagest_engine::walk::Walk;
 use almagest_engine::{Error, Opaque, Result};
 use arrow::array::{Array, ArrayData};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::common::{Column, ParamValues, ScalarValue};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::Result as DfResult;
@@ -325,7 +326,7 @@ fn columns_of(batch: &RecordBatch, parameters: &Schema) -> Result<Vec<usize>> {
 fn is_insert(plan: &LogicalPlan) -> bool {
     let LogicalPlan::Dml(_) = plan else { return false };
     let (mut values, mut elsewhere) = (0, false);
-    let looked = plan.apply(|node| {
+    let looked = plan.walk(&mut |node| {
         match node {
             LogicalPlan::Values(Values { values: rows, .. }) => values += rows.len(),
             LogicalPlan::Dml(_) | LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => {
@@ -339,7 +340,7 @@ fn is_insert(plan: &LogicalPlan) -> bool {
 }
 
 fn has_placeholder(expression: &Expr) -> bool {
-    expression.exists(|inner| Ok(matches!(inner, Expr::Placeholder(_)))).unwrap_or(true)
+    expression.any(&mut |inner| Ok(matches!(inner, Expr::Placeholder(_)))).unwrap_or(true)
 }
 
 /// The insertion of a row of values as one of as many rows as are bound.
@@ -362,7 +363,7 @@ fn over_bound(
     let table = MemTable::try_new(schema, vec![batches])?;
     let scan =
         LogicalPlanBuilder::scan(BOUND, provider_as_source(Arc::new(table)), None)?.build()?;
-    plan.transform_up(|node| {
+    plan.change_up(&mut |node| {
         let LogicalPlan::Values(Values { schema, values }) = &node else {
             return Ok(Transformed::no(node));
         };
@@ -386,7 +387,7 @@ fn over_bound(
 /// An expression that reads bound rows where it has parameters.
 fn from_bound(expression: Expr) -> DfResult<Expr> {
     expression
-        .transform(|inner| match inner {
+        .change_up(&mut |inner| match inner {
             Expr::Placeholder(placeholder) => {
                 let column = Column::new(Some(BOUND), placeholder.id);
                 Ok(Transformed::yes(Expr::Column(column)))

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
@@ -18,10 +18,11 @@ use futures::stream::{Stream, StreamExt};
 use super::Pulse;
 use crate::Error;
 use crate::exec::ArrayExec;
+use crate::walk::Walk;
 
 /// A plan whose scans tell when they wait.
 pub fn with_waiting_scans(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
-    plan.transform_down(|plan| {
+    plan.change_down(&mut |plan| {
         // below an ArrayExec are only the descriptors of what it reads
         if plan.is::<ArrayExec>() || plan.is::<DataSourceExec>() {
             let told: Arc<dyn ExecutionPlan> = Arc::new(WaitingScan { plan });

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::catalog::cte_worktable::CteWorkTable;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, DFSchema};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as DfResult;
@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 use super::scope::has;
 use super::shape::{columns, project, under};
 use crate::Error;
+use crate::walk::{Walk, WalkPlan};
 
 /// Rows of `plan`, perhaps more, with every value of `wanted`.
 ///
@@ -45,7 +46,7 @@ pub fn every_value(plan: &LogicalPlan, wanted: &[Column]) -> DfResult<LogicalPla
 
 /// Refuses to read twice what one step of WITH RECURSIVE gives to the next: it can be read once.
 pub fn refuse_work_tables(plan: &LogicalPlan) -> DfResult<()> {
-    plan.apply_with_subqueries(|node| {
+    plan.walk_with_subqueries(&mut |node| {
         let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };
         let table = source_as_provider(&scan.source);
         if table.is_ok_and(|table| table.downcast_ref::<CteWorkTable>().is_some()) {
@@ -240,7 +241,7 @@ fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> DfResult<bool> {
 
 fn subqueries_are_stable(expr: &Expr) -> DfResult<bool> {
     let mut stable = true;
-    expr.apply(|part| {
+    expr.walk(&mut |part| {
         let subquery = match part {
             Expr::Exists(exists) => &exists.subquery,
             Expr::InSubquery(contains) => &contains.subquery,
@@ -283,7 +284,7 @@ fn is_steady_aggregate(expr: &Expr, schema: &DFSchema) -> bool {
         Expr::AggregateFunction(call) => is_steady(call.func.name(), &call.params.args, schema),
         _ => true,
     };
-    !expr.exists(|part| Ok(!steady(part))).unwrap_or(true)
+    !expr.any(&mut |part| Ok(!steady(part))).unwrap_or(true)
 }
 
 fn is_steady(function: &str, args: &[Expr], schema: &DFSchema) -> bool {
@@ -329,7 +330,7 @@ fn of_window(window: &Window, wanted: &[Column]) -> DfResult<bool> {
                 }
             }
         };
-        if expr.exists(|part| Ok(!steady(part)))? {
+        if expr.any(&mut |part| Ok(!steady(part)))? {
             return Ok(false);
         }
         exprs.push(expr.clone());

@@ -6,12 +6,13 @@
 //! Plans of subqueries that stand in expressions are not looked into: those that are left there read only
 //! the query they stand in.
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 
 use crate::Error;
+use crate::walk::{Walk, WalkPlan};
 
 /// Whether `schema` has the column, by its qualifier and name.
 pub fn has(schema: &DFSchema, column: &Column) -> bool {
@@ -30,7 +31,7 @@ fn same(a: &Column, b: &Column) -> bool {
 pub fn outer_columns(expr: &Expr) -> Vec<Column> {
     let mut found: Vec<Column> = vec![];
     // the closure gives no error
-    let _ = expr.apply(|part| {
+    let _ = expr.walk(&mut |part| {
         if let Expr::OuterReferenceColumn(_, column) = part
             && !found.iter().any(|known| same(known, column))
         {
@@ -51,7 +52,7 @@ pub fn free_columns(plan: &LogicalPlan) -> DfResult<Vec<Column>> {
             }
         }
     };
-    plan.apply_expressions(|expr| {
+    plan.walk_expressions(&mut |expr| {
         add(outer_columns(expr));
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -77,8 +78,8 @@ pub fn read_of(plan: &LogicalPlan, schema: &DFSchema) -> DfResult<Vec<Column>> {
 /// Outer columns that a subquery reads, or one inside it, at whatever depth.
 pub fn read_anywhere(plan: &LogicalPlan) -> DfResult<Vec<Column>> {
     let mut found = vec![];
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
+    plan.walk_with_subqueries(&mut |node| {
+        node.walk_expressions(&mut |expr| {
             found.extend(outer_columns(expr));
             Ok(TreeNodeRecursion::Continue)
         })
@@ -108,7 +109,7 @@ pub fn is_lateral(plan: &LogicalPlan) -> bool {
 
 /// `expr` with `to` in place of the outer columns `from`.
 pub fn bind(expr: Expr, from: &[Column], to: &[Column]) -> DfResult<Expr> {
-    let bound = expr.transform(|part| {
+    let bound = expr.change_up(&mut |part| {
         let Expr::OuterReferenceColumn(_, column) = &part else {
             return Ok(Transformed::no(part));
         };
@@ -122,7 +123,7 @@ pub fn bind(expr: Expr, from: &[Column], to: &[Column]) -> DfResult<Expr> {
 
 /// `expr` over the columns of the query that a subquery stands in, of which it reads no others.
 pub fn unbound(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
-    let local = expr.transform(|part| match part {
+    let local = expr.change_up(&mut |part| match part {
         Expr::OuterReferenceColumn(_, column) if has(schema, &column) => {
             Ok(Transformed::yes(Expr::Column(column)))
         }
@@ -133,7 +134,7 @@ pub fn unbound(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
 
 /// Whether an expression holds a subquery.
 pub fn holds_subquery(expr: &Expr) -> bool {
-    expr.exists(|part| Ok(subquery_of(part).is_some())).unwrap_or(false)
+    expr.any(&mut |part| Ok(subquery_of(part).is_some())).unwrap_or(false)
 }
 
 /// Refuses outer columns that no query around has.

@@ -15,6 +15,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::lit;
 
+use crate::walk::WalkPlan;
+
 /// How the columns begin that a subquery leaves behind.
 const PREFIX: &str = "__subquery_";
 
@@ -28,7 +30,7 @@ impl Names {
     /// Names beside those in `plan`, which may have been through the rule before.
     pub fn beside(plan: &LogicalPlan) -> DfResult<Self> {
         let mut next = 1;
-        plan.apply_with_subqueries(|node| {
+        plan.walk_with_subqueries(&mut |node| {
             for field in node.schema().fields() {
                 let number = field.name().strip_prefix(PREFIX).and_then(|n| n.parse().ok());
                 next = number.map_or(next, |number: usize| next.max(number + 1));

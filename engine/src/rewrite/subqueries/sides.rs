@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
@@ -20,6 +20,7 @@ use super::shape::{only, project, under};
 use super::values::Rows;
 use super::{Site, Turn};
 use crate::Error;
+use crate::walk::Walk;
 
 impl Turn<'_> {
     pub(super) fn join(&mut self, node: Join) -> DfResult<LogicalPlan> {
@@ -110,8 +111,8 @@ fn lift_side(
             false => Ok(expr),
         };
     }
-    let lifted =
-        expr.map_children(|part| Ok(Transformed::yes(lift_side(part, schema, schemas, site)?)));
+    let lifted = expr
+        .change_children(&mut |part| Ok(Transformed::yes(lift_side(part, schema, schemas, site)?)));
     Ok(lifted?.data)
 }
 
@@ -167,7 +168,7 @@ pub(super) fn with_columns_read(keys: &[SortExpr], input: LogicalPlan) -> DfResu
 
 fn read_by_subqueries(expr: &Expr) -> DfResult<Vec<Column>> {
     let mut read = vec![];
-    expr.apply(|part| {
+    expr.walk(&mut |part| {
         if let Some(subquery) = subquery_of(part) {
             read.extend(read_anywhere(&subquery.subquery)?);
         }

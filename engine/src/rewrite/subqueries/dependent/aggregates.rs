@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::common::DFSchemaRef;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     Aggregate, Distinct, EmptyRelation, Expr, ExprSchemable, JoinType, LogicalPlan, when,
@@ -18,6 +18,7 @@ use datafusion::scalar::ScalarValue;
 use super::{Carried, Dependent, Source};
 use crate::Error;
 use crate::rewrite::subqueries::shape::{beside_row, columns, extend, join, project, under};
+use crate::walk::Walk;
 
 /// Aggregates that are NULL over no rows.
 const NULL_OVER_NOTHING: [&str; 12] = [
@@ -170,7 +171,7 @@ fn in_nothing(expr: Expr, plan: &LogicalPlan) -> DfResult<Option<Expr>> {
 
 /// `expr` with `values` in place of the columns of `plan`.
 fn in_place_of_columns(expr: Expr, plan: &LogicalPlan, values: &[Expr]) -> DfResult<Expr> {
-    let placed = expr.transform_down(|part| {
+    let placed = expr.change_down(&mut |part| {
         let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
         let value = values[plan.schema().index_of_column(column)?].clone().unalias();
         // what takes a column's place is over other columns, and not looked into

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchemaRef};
 use datafusion::error::Result as DfResult;
 use datafusion::functions_window::expr_fn::row_number;
@@ -17,6 +17,7 @@ use datafusion::prelude::lit;
 use super::{Carried, Dependent};
 use crate::Error;
 use crate::rewrite::subqueries::shape::{filter, only, project, under};
+use crate::walk::Walk;
 
 impl Dependent<'_> {
     pub(super) fn limit(
@@ -148,7 +149,7 @@ fn number(same: Vec<Expr>, order: Vec<SortExpr>) -> DfResult<Expr> {
 
 /// A window function over the rows of the same values alone.
 pub(super) fn partitioned(expr: Expr, by: &[Expr]) -> DfResult<Expr> {
-    let partitioned = expr.transform(|part| match part {
+    let partitioned = expr.change_up(&mut |part| match part {
         Expr::WindowFunction(call) => {
             let WindowFunction { fun, mut params } = *call;
             params.partition_by.extend(by.iter().cloned());
