@@ -22,6 +22,7 @@ mod hostile_rows;
 mod lazy_arrays;
 mod mutated_files;
 mod object_stores;
+mod one_build;
 mod relations;
 mod shuffled_join;
 mod spilling;
