@@ -6,6 +6,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
 /// A result whose error is Almagest's own.
@@ -149,6 +150,9 @@ impl Error {
         if let Some(found) = find_in_chain(&error) {
             return found.copy();
         }
+        if let Some(explained) = name_of_two(error.find_root()).map(same_names) {
+            return explained.caused_by(error);
+        }
         let kind = match error.find_root() {
             DataFusionError::SQL(..) => ErrorKind::Syntax,
             DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => ErrorKind::Plan,
@@ -188,6 +192,31 @@ impl Error {
             None => copy,
         }
     }
+}
+
+/// The name that two expressions have, if that is what is wrong.
+fn name_of_two(error: &DataFusionError) -> Option<&str> {
+    match error {
+        DataFusionError::SchemaError(error, _) => match error.as_ref() {
+            SchemaError::DuplicateUnqualifiedField { name } => Some(name),
+            _ => None,
+        },
+        DataFusionError::Plan(message)
+            if message.starts_with("Projections require unique expression names") =>
+        {
+            message.split('"').nth(1)
+        }
+        _ => None,
+    }
+}
+
+/// DataFusion leaves casts out of names, so sum(a) and sum(CAST(a AS DOUBLE)) have one.
+fn same_names(name: &str) -> Error {
+    Error::unsupported(format!(
+        "two expressions of the query are both called {name}, and that is not supported: names have no CASTs; name \
+         one with AS, or, inside of a query, write one of two that differ by a CAST with arrow_cast(…, 'Float64'), and \
+         leave out one of two constants"
+    ))
 }
 
 fn find_in_chain(error: &DataFusionError) -> Option<&Error> {

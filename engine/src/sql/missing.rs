@@ -1,6 +1,5 @@
 //! Says which tables there are when a name is not one of them.
 
-use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 
@@ -9,21 +8,8 @@ use crate::Error;
 /// Names listed at the most.
 const SHOWN_MAX: usize = 5;
 
-/// The same error; "table not found" with the tables whose names are most alike, and what DataFusion cannot tell
-/// apart with what to write.
+/// The same error; "table not found" with the tables whose names are most alike.
 pub fn explain_missing(cause: DataFusionError, state: &SessionState) -> Error {
-    if let DataFusionError::SchemaError(error, _) = cause.find_root()
-        && let SchemaError::DuplicateUnqualifiedField { name } = error.as_ref()
-    {
-        return same_names(name).caused_by(cause);
-    }
-    if let DataFusionError::Plan(message) = cause.find_root()
-        && message.starts_with("Projections require unique expression names")
-    {
-        // between the first quotation marks
-        let name = message.split('"').nth(1).unwrap_or_default().to_string();
-        return same_names(&name).caused_by(cause);
-    }
     let DataFusionError::Plan(message) = cause.find_root() else { return cause.into() };
     let missing = message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
     let Some(missing) = missing else { return cause.into() };
@@ -49,13 +35,4 @@ pub fn explain_missing(cause: DataFusionError, state: &SessionState) -> Error {
         }
     };
     Error::not_found(format!("no table '{missing}'; {hint}")).caused_by(cause)
-}
-
-/// DataFusion leaves casts out of names, so sum(a) and sum(CAST(a AS DOUBLE)) have one.
-fn same_names(name: &str) -> Error {
-    Error::unsupported(format!(
-        "two expressions of the query are both called {name}, and that is not supported: names have no CASTs; name \
-         one with AS, or, inside of a query, write one of two that differ by a CAST with arrow_cast(…, 'Float64'), and \
-         leave out one of two constants"
-    ))
 }

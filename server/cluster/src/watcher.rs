@@ -2,6 +2,7 @@
 
 use ballista_core::serde::protobuf::task_status::Status;
 use ballista_scheduler::state::execution_stage::ExecutionStage;
+use futures::future::BoxFuture;
 
 use super::ballista_server::Server;
 
@@ -51,17 +52,21 @@ impl Watcher {
     }
 
     /// The names of the executors that can take tasks.
-    pub async fn executors(&self) -> Vec<String> {
-        let executors = self.server.state.executor_manager.get_executors_state().await;
-        let executors = executors.unwrap_or_default().into_iter();
-        executors.map(|(executor, ..)| executor.id).collect()
+    pub fn executors<'a>(&'a self) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async move {
+            let executors = self.server.state.executor_manager.get_executors_state().await;
+            let executors = executors.unwrap_or_default().into_iter();
+            executors.map(|(executor, ..)| executor.id).collect()
+        })
     }
 
     /// The stages that run.
-    pub async fn running_stages(&self) -> Vec<RunningStage> {
-        let mut stages = self.all_stages().await;
-        stages.retain(|stage| stage.is_running);
-        stages
+    pub fn running_stages<'a>(&'a self) -> BoxFuture<'a, Vec<RunningStage>> {
+        Box::pin(async move {
+            let mut stages = self.all_stages().await;
+            stages.retain(|stage| stage.is_running);
+            stages
+        })
     }
 
     /// The stages of queries that run, as far as they were begun.
@@ -92,29 +97,34 @@ impl Watcher {
     }
 
     /// The executors that can take tasks, and what they do.
-    pub async fn working_executors(&self) -> Vec<WorkingExecutor> {
-        let executors = self.server.state.executor_manager.get_executors_state().await;
-        let stages = self.all_stages().await;
-        let executors = executors.unwrap_or_default().into_iter().map(|(executor, ..)| {
-            let at = |places: &[String]| places.iter().filter(|name| **name == executor.id).count();
-            WorkingExecutor {
-                running_tasks: stages.iter().map(|stage| at(&stage.running_on)).sum(),
-                holds_needed_data: stages.iter().any(|stage| at(&stage.done_on) > 0),
-                cores: executor.specification.vcores as usize,
-                name: executor.id,
-            }
-        });
-        executors.collect()
+    pub fn working_executors<'a>(&'a self) -> BoxFuture<'a, Vec<WorkingExecutor>> {
+        Box::pin(async move {
+            let executors = self.server.state.executor_manager.get_executors_state().await;
+            let stages = self.all_stages().await;
+            let executors = executors.unwrap_or_default().into_iter().map(|(executor, ..)| {
+                let at =
+                    |places: &[String]| places.iter().filter(|name| **name == executor.id).count();
+                WorkingExecutor {
+                    running_tasks: stages.iter().map(|stage| at(&stage.running_on)).sum(),
+                    holds_needed_data: stages.iter().any(|stage| at(&stage.done_on) > 0),
+                    cores: executor.specification.vcores as usize,
+                    name: executor.id,
+                }
+            });
+            executors.collect()
+        })
     }
 
     /// The tasks of stages that run which nobody has begun.
-    pub async fn pending_tasks(&self) -> usize {
-        let mut pending = 0;
-        for (_, job) in self.server.state.task_manager.get_running_job_cache().iter() {
-            let graph = job.execution_graph.read().await;
-            pending += graph.available_tasks();
-        }
-        pending
+    pub fn pending_tasks<'a>(&'a self) -> BoxFuture<'a, usize> {
+        Box::pin(async move {
+            let mut pending = 0;
+            for (_, job) in self.server.state.task_manager.get_running_job_cache().iter() {
+                let graph = job.execution_graph.read().await;
+                pending += graph.available_tasks();
+            }
+            pending
+        })
     }
 
     /// How many queries are not done.
