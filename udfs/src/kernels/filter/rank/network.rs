@@ -242,9 +242,17 @@ fn by_columns<T: Element, const N: usize>(
                 row,
                 #[inline(always)]
                 |first: usize| {
-                    let from: [[&[T::Key]; N]; N] = std::array::from_fn(|rank| {
-                        std::array::from_fn(|column| &columns[rank][first + column..][..LANES])
-                    });
+                    // of a length that the compiler knows, whatever it inlines: `array::from_fn` stays a
+                    // call in some builds, and the loop below then checks bounds instead of being fast
+                    let none = [T::Key::default(); LANES];
+                    let mut from = [[&none; N]; N];
+                    for (from, columns) in from.iter_mut().zip(&columns) {
+                        for (column, from) in from.iter_mut().enumerate() {
+                            if let Some(keys) = columns[first + column..].first_chunk() {
+                                *from = keys;
+                            }
+                        }
+                    }
                     let mut medians = [T::Key::default(); LANES];
                     for (lane, key) in medians.iter_mut().enumerate() {
                         let mut square = [[T::Key::default(); N]; N];
