@@ -6,6 +6,7 @@
 //! DataFusion's planner and rules never yield, so they are asked to look up between two steps:
 //! [`watched`] puts [`check`] before each. Not here: what is planned.
 
+mod kept_threads;
 #[cfg(test)]
 mod shapes;
 mod size;
@@ -27,6 +28,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 pub(crate) use size::check_size;
 
 use crate::{Error, Result};
+use kept_threads::{Job, KeptThreads};
 
 /// The stack of a planning thread. Only what is touched takes memory.
 const STACK_BYTES: usize = 256 << 20;
@@ -48,11 +50,17 @@ pub struct PlanningThreads {
     turns: Arc<Semaphore>,
     on_start: Option<fn()>,
     time_max: Duration,
+    threads: KeptThreads,
 }
 
 impl Default for PlanningThreads {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(TURNS)), on_start: None, time_max: TIME_MAX }
+        Self {
+            turns: Arc::new(Semaphore::new(TURNS)),
+            on_start: None,
+            time_max: TIME_MAX,
+            threads: KeptThreads::default(),
+        }
     }
 }
 
@@ -110,17 +118,17 @@ impl PlanningThreads {
         let budget = Arc::new(Budget::new(self.time_max));
         let _stop_when_dropped = Stopper(Arc::clone(&budget));
         let (tell, told) = oneshot::channel();
-        let (runtime, on_start) = (Handle::try_current().ok(), self.on_start);
-        let thread = std::thread::Builder::new().name("planning".into()).stack_size(STACK_BYTES);
-        let started = thread.spawn(move || {
-            if let Some(on_start) = on_start {
-                on_start();
-            }
+        let runtime = Handle::try_current().ok();
+        let job: Job = Box::new(move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| done(work, &budget, runtime)));
-            // dropped here, on a deep stack, if nobody waits for it any more
-            let _ = tell.send(outcome);
-            drop(turn);
+            BUDGET.set(None);
+            Box::new(move || {
+                // dropped here, on a deep stack, if nobody waits for it any more
+                let _ = tell.send(outcome);
+                drop(turn);
+            })
         });
+        let started = self.threads.run(job, STACK_BYTES, self.on_start);
         started.map_err(|cause| {
             Error::exhausted(format!("cannot start a thread to plan the statement: {cause}"))
         })?;
@@ -129,13 +137,15 @@ impl PlanningThreads {
     }
 }
 
-/// The outcome of work, on the thread that does nothing else.
+/// The outcome of work, on a thread that does nothing else meanwhile.
 fn done<T>(
     work: BoxFuture<'static, Result<T>>,
     budget: &Arc<Budget>,
     runtime: Option<Handle>,
 ) -> Result<T> {
     BUDGET.set(Some(Arc::clone(budget)));
+    SPENT.set(Duration::ZERO);
+    SINCE.set(None);
     let stopped = Box::pin(budget.stop.notified());
     let work = select(Timed(work), stopped);
     let outcome = match runtime {
