@@ -169,6 +169,18 @@ fn every_row_of_a_long_table_is_printed() {
 }
 
 #[test]
+fn values_and_names_of_any_width_are_printed() {
+    let name = "n".repeat(70_000);
+    let sql = format!("SELECT repeat('x', 100000) AS x, 1 AS {name}");
+    for format in ["table", "vertical", "markdown"] {
+        let output = run(&["-qc", &sql, "--format", format]);
+        assert_eq!(output.status.code(), Some(0), "{format}: {}", err(&output));
+        assert!(out(&output).contains(&"x".repeat(100_000)), "{format}");
+        assert!(out(&output).contains(&name), "{format}");
+    }
+}
+
+#[test]
 fn the_first_failing_statement_ends_the_run() {
     for run in [
         run(&["--format", "csv", "-c", "SELECT 1 AS a; SELECT * FROM nowhere; SELECT 2 AS b"]),

@@ -1,5 +1,7 @@
 //! Values as text for people: the cells of tables, Markdown and vertical answers.
 
+use std::io::{self, Read, Write};
+
 use almagest::Result;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -28,6 +30,11 @@ pub fn rows(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
         formatters.iter().map(cell).collect()
     };
     (0..batch.num_rows()).map(row).collect()
+}
+
+/// Writes a letter many times. The widths of `format!` end at 65,535, and then it panics.
+pub fn fill(out: &mut impl Write, letter: u8, count: usize) -> std::io::Result<()> {
+    io::copy(&mut io::repeat(letter).take(count as u64), out).map(drop)
 }
 
 /// The names of the columns.

@@ -72,7 +72,8 @@ impl<W: Write> TableWriter<W> {
 
     fn border(&mut self) -> std::io::Result<()> {
         for width in &self.widths {
-            write!(self.out, "+{:-<1$}", "", width + 2)?;
+            self.out.write_all(b"+")?;
+            cells::fill(&mut self.out, b'-', width + 2)?;
         }
         writeln!(self.out, "+")
     }
@@ -85,11 +86,11 @@ impl<W: Write> TableWriter<W> {
             for ((cell, width), numeric) in wrapped.iter().zip(&self.widths).zip(&self.numeric) {
                 let text = cell.get(line).map_or("", String::as_str);
                 let blanks = width.saturating_sub(cells::width(text));
-                if *numeric && align {
-                    write!(self.out, "| {:blanks$}{text} ", "")?;
-                } else {
-                    write!(self.out, "| {text}{:blanks$} ", "")?;
-                }
+                let (left, right) = if *numeric && align { (blanks, 0) } else { (0, blanks) };
+                self.out.write_all(b"| ")?;
+                cells::fill(&mut self.out, b' ', left)?;
+                self.out.write_all(text.as_bytes())?;
+                cells::fill(&mut self.out, b' ', right + 1)?;
             }
             writeln!(self.out, "|")?;
         }

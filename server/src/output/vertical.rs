@@ -26,13 +26,16 @@ impl<W: Write> VerticalWriter<W> {
 
     fn row(&mut self, row: &[String]) -> std::io::Result<()> {
         self.rows += 1;
-        writeln!(self.out, "-[ row {} ]{:-<2$}", self.rows, "", self.name_width)?;
+        let Self { out, name_width, .. } = self;
+        write!(out, "-[ row {} ]", self.rows)?;
+        cells::fill(out, b'-', *name_width)?;
+        writeln!(out)?;
         for (name, cell) in self.names.iter().zip(row) {
-            let blanks = self.name_width - cells::width(name);
-            let mut lines = cell.split('\n');
-            writeln!(self.out, "{name}{:blanks$} | {}", "", lines.next().unwrap_or(""))?;
-            for line in lines {
-                writeln!(self.out, "{:1$} | {line}", "", self.name_width)?;
+            for (index, line) in cell.split('\n').enumerate() {
+                let name = if index == 0 { name.as_str() } else { "" };
+                out.write_all(name.as_bytes())?;
+                cells::fill(out, b' ', *name_width - cells::width(name))?;
+                writeln!(out, " | {line}")?;
             }
         }
         Ok(())
