@@ -278,32 +278,9 @@ pub fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
     threads.ok_or_else(|| format!("a number of threads is 1 to {THREADS_MAX}"))
 }
 
-/// `512`, `64KB`, `4GB`, `1.5GiB`: bytes. KB, MB, GB, TB are powers of 1000; KiB … and the bare
-/// letters K, M, G, T are powers of 1024.
+/// Bytes that a limit can be set to, such as `4GB`.
 pub fn parse_bytes(text: &str) -> Result<usize, String> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor: u64 = match unit.trim().to_ascii_uppercase().as_str() {
-        "" | "B" => 1,
-        "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "TB" => 1_000_000_000_000,
-        "K" | "KIB" => 1 << 10,
-        "M" | "MIB" => 1 << 20,
-        "G" | "GIB" => 1 << 30,
-        "T" | "TIB" => 1 << 40,
-        _ if number.is_empty() => return Err("a size is a number with a unit, such as 4GB".into()),
-        unit => {
-            return Err(format!(
-                "unknown unit '{unit}'; use B, KB, MB, GB, TB, KiB, MiB, GiB or TiB"
-            ));
-        }
-    };
-    let number: f64 =
-        number.parse().map_err(|_| "a size is a number with a unit, such as 4GB".to_string())?;
-    let bytes = number * factor as f64;
+    let bytes = almagest_launch::bytes(text)?;
     if bytes < 1.0 {
         return Err("nothing works with none; try 512MB".into());
     }

@@ -5,6 +5,35 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+/// `512`, `64KB`, `4GB`, `1.5GiB`: bytes. KB, MB, GB, TB are powers of 1000; KiB … and the bare
+/// letters K, M, G, T are powers of 1024.
+///
+/// # Errors
+/// A sentence that says what a size is.
+pub fn bytes(text: &str) -> Result<f64, String> {
+    let wrong = || {
+        let units = "B, KB, MB, GB, TB, KiB, MiB, GiB or TiB";
+        format!("'{text}' is no size; write a number with a unit ({units}), such as 32GB")
+    };
+    let trimmed = text.trim();
+    let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(split);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let factor: u64 = match unit.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "K" | "KIB" => 1 << 10,
+        "M" | "MIB" => 1 << 20,
+        "G" | "GIB" => 1 << 30,
+        "T" | "TIB" => 1 << 40,
+        _ => return Err(wrong()),
+    };
+    Ok(number * factor as f64)
+}
+
 /// Bytes of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -25,26 +54,8 @@ impl Bytes {
 impl FromStr for Bytes {
     type Err = String;
 
-    /// KB, MB, GB, TB are powers of 1000; KiB … and the bare letters K, M, G, T are powers of 1024.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no size; write a number with a unit, such as 32GB");
-        let text = text.trim();
-        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(split);
-        let factor: u64 = match unit.trim().to_ascii_uppercase().as_str() {
-            "" | "B" => 1,
-            "KB" => 1_000,
-            "MB" => 1_000_000,
-            "GB" => 1_000_000_000,
-            "TB" => 1_000_000_000_000,
-            "K" | "KIB" => 1 << 10,
-            "M" | "MIB" => 1 << 20,
-            "G" | "GIB" => 1 << 30,
-            "T" | "TIB" => 1 << 40,
-            _ => return Err(wrong()),
-        };
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let bytes = number * factor as f64;
+        let bytes = bytes(text)?;
         // below that, no job starts; above, no machine has it
         if !((1 << 20) as f64..(1_u64 << 50) as f64).contains(&bytes) {
             return Err(format!("{text} is not what one job can have; write a size such as 32GB"));

@@ -45,6 +45,7 @@ mod standins;
 mod state;
 mod status;
 
+pub use amounts::bytes;
 pub use arguments::{Action, ClusterArguments};
 pub use foreground::{Place, dry_run, run};
 pub use interface::address;
