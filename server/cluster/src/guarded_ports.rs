@@ -26,13 +26,14 @@ use datafusion::error::Result as DfResult;
 use datafusion::prelude::SessionConfig;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::service::Routes;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::ClusterKey;
 use super::contact::MESSAGE_BYTES_MAX;
+use super::served::{serve, serve_until};
 
 /// Where Ballista's own server for tasks listens, if others are to connect to `public`: at the same
 /// port, so at another address.
@@ -122,10 +123,10 @@ pub async fn guard_tasks(public: SocketAddr, key: &ClusterKey, secret: TaskSecre
     let service = ExecutorGrpcServer::new(Guard { tasks, secret })
         .max_decoding_message_size(limit)
         .max_encoding_message_size(limit);
-    let server = Server::builder().tls_config(key.server());
-    let server = server.map_err(|cause| failed(cause.to_string()))?.add_service(service);
+    let serving = serve(Routes::new(service), listener, Some(key));
+    let serving = serving.map_err(|cause| failed(cause.to_string()))?;
     tokio::spawn(async move {
-        if let Err(cause) = server.serve_with_incoming(TcpIncoming::from(listener)).await {
+        if let Err(cause) = serving.await {
             log::error!("the server for tasks ended: {cause}");
         }
     });
@@ -192,8 +193,9 @@ pub fn guarded_results(public: SocketAddr, key: &ClusterKey) -> Arc<ArrowFlightS
             )
             .max_decoding_message_size(limit)
             .max_encoding_message_size(limit);
-            let server = Server::builder().tls_config(key.server())?.add_service(service);
-            Ok(server.serve_with_shutdown(public, shutdown.recv()).await?)
+            let listener = TcpListener::bind(public).await?;
+            let end = Box::pin(async move { shutdown.recv().await });
+            Ok(serve_until(Routes::new(service), listener, Some(&key), end)?.await?)
         })
     })
 }

@@ -35,6 +35,7 @@ mod rows_without_columns;
 mod scale;
 mod scheduler;
 mod sendable;
+mod served;
 mod typed_rows;
 mod wanted;
 mod watcher;

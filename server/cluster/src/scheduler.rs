@@ -18,13 +18,14 @@ use datafusion::common::runtime::SpawnedTask;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 
 use super::assembly::Assembly;
 use super::ballista_server::Server;
 use super::careful_state::CarefulState;
 use super::contact::MESSAGE_BYTES_MAX;
 use super::gatekeeper::Gatekeeper;
+use super::served::serve;
 use super::{Address, ClusterKey, Limits, Watcher};
 
 /// How long one may be silent before its tasks go to others: above the pauses of a busy one.
@@ -154,13 +155,10 @@ impl Scheduler {
     pub fn run(self) -> BoxFuture<'static, Result<()>> {
         Box::pin(async move {
             let _cancelling = SpawnedTask::spawn(cancel(self.server.clone(), self.broken));
-            let clients = TcpIncoming::from(self.listener);
+            let services = Routes::new(self.service);
             let stopped = |cause| Error::unreachable("the scheduler stopped").caused_by(cause);
-            let mut served = tonic::transport::Server::builder();
-            if let Some(key) = &self.key {
-                served = served.tls_config(key.server()).map_err(stopped)?;
-            }
-            served.add_service(self.service).serve_with_incoming(clients).await.map_err(stopped)
+            let serving = serve(services, self.listener, self.key.as_ref()).map_err(stopped)?;
+            serving.await.map_err(stopped)
         })
     }
 }
