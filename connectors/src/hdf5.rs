@@ -24,7 +24,7 @@ pub mod write;
 use std::sync::Arc;
 
 use almagest_engine::array::ArraySource;
-use almagest_engine::registry::{Format, TableOptions};
+use almagest_engine::registry::{Format, NamedAttributes, TableOptions};
 use almagest_engine::{Error, Result};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
@@ -77,6 +77,16 @@ impl Format for Hdf5 {
         location: &str,
     ) -> Result<Vec<(String, Result<Arc<dyn ArraySource>>)>> {
         with_file(runtime, location, |mut file| file.arrays()).await
+    }
+
+    async fn attributes(
+        &self,
+        runtime: &RuntimeEnv,
+        location: &str,
+        path: Option<&str>,
+    ) -> Result<NamedAttributes> {
+        let path = path.map(String::from);
+        with_file(runtime, location, move |mut file| file.attributes(path.as_deref())).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! arrays ([`crate::catalog`]), concurrency, caching and memory (`exec`).
 
 mod arguments;
+mod attribute;
 mod block;
 mod boundary;
 mod chunk_cache;
@@ -26,6 +27,7 @@ mod stack;
 mod window;
 
 pub use arguments::{Arguments, Nested, comparable};
+pub use attribute::{Attribute, AttributeValue};
 pub use block::{Block, copy_box};
 pub use boundary::Boundary;
 pub use chunk_cache::ChunkCache;

@@ -38,7 +38,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::CreateExternalTable;
 use futures::future::BoxFuture;
 
-pub use arrays::open_arrays;
+pub use arrays::{files_at, open_arrays};
 pub use arrow_pieces::ArrowPieces;
 pub use careful::quiet_in_files;
 pub use errors_in_files::naming_files;

@@ -18,12 +18,15 @@ use datafusion::optimizer::OptimizerRule;
 use datafusion::prelude::SessionContext;
 use url::Url;
 
-use crate::array::{ArrayDefinition, ArraySource};
+use crate::array::{ArrayDefinition, ArraySource, Attribute};
 use crate::catalog::ArrayRelation;
 use crate::{Error, Result};
 
 /// Options of a table, keys in lower case, as `OPTIONS ('key' 'value')` or `key => value` give them.
 pub type TableOptions = HashMap<String, String>;
+
+/// The attributes of a file, its groups and its arrays by their paths, or why those of one cannot be read.
+pub type NamedAttributes = Vec<(String, Result<Vec<Attribute>>)>;
 
 /// A file format that the engine did not get from DataFusion.
 #[async_trait]
@@ -62,6 +65,18 @@ pub trait Format: Debug + Send + Sync {
         runtime: &RuntimeEnv,
         location: &str,
     ) -> Result<Vec<(String, Result<Arc<dyn ArraySource>>)>>;
+
+    /// The attributes of the file, its groups and its arrays, each with its path; or of the array or group `path`
+    /// alone.
+    ///
+    /// # Errors
+    /// As [`Format::open`].
+    async fn attributes(
+        &self,
+        runtime: &RuntimeEnv,
+        location: &str,
+        path: Option<&str>,
+    ) -> Result<NamedAttributes>;
 }
 
 /// Where files lie: object stores by URL, and what configures them. What it does not give, no query
@@ -196,6 +211,12 @@ impl Registry {
     /// The format with this name, in any case.
     pub fn by_name(&self, name: &str) -> Option<&Arc<dyn Format>> {
         self.formats.iter().find(|format| format.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The extensions of all formats, for people.
+    pub fn extensions(&self) -> String {
+        let all = self.formats.iter().flat_map(|format| format.extensions());
+        all.map(|extension| format!(".{extension}")).collect::<Vec<_>>().join(", ")
     }
 
     /// The format that a path's extension names.

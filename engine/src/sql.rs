@@ -9,10 +9,12 @@
 
 mod arguments;
 mod array_info;
+mod attributes;
 mod balance;
 mod dialect;
 mod duplicate_names;
 mod file_tables;
+mod headers;
 mod join_words;
 mod limits;
 mod missing;

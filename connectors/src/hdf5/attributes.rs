@@ -1,25 +1,33 @@
-//! Attributes, as far as tables need them: names of dimensions and of auxiliary arrays.
+//! Attributes of datasets and groups.
 //!
-//! In: an object header. Out: text, object references and small integers. Not here: what the names
-//! are used for ([`super::dimensions`]).
+//! In: an object header. Out: all attributes as Arrow values; texts, object references and small integers of those
+//! that name dimensions and auxiliary arrays. Not here: what the names are used for ([`super::dimensions`]).
 
-use almagest_engine::{ErrorKind, Result};
+use std::sync::Arc;
+
+use almagest_engine::array::{Attribute, AttributeValue};
+use almagest_engine::{Error, ErrorKind, Result};
+use arrow::array::{ArrayRef, StringBuilder};
+use arrow::buffer::MutableBuffer;
 use rust_hdf5::format::dense_attr::read_dense_attributes;
 use rust_hdf5::format::messages::attr_info::AttributeInfoMessage;
 use rust_hdf5::format::messages::attribute::{AttributeEntry, AttributeMessage};
+use rust_hdf5::format::messages::dataspace::DataspaceClass;
 use rust_hdf5::format::messages::datatype::{
     ByteOrder, DatatypeMessage, ReferenceKind, fixed_string_content,
 };
 use rust_hdf5::format::messages::{MSG_ATTR_INFO, MSG_ATTRIBUTE};
 
+use super::convert::to_arrow;
+use super::element::Element;
 use super::metadata::{Fields, Metadata};
 use super::object::Object;
 
-/// The readable attributes of an object.
-pub struct Attributes(Vec<AttributeMessage>);
+/// The attributes of an object.
+pub struct Attributes(Vec<AttributeEntry>);
 
 impl Attributes {
-    /// Reads the attributes of `object`. One that cannot be understood is left out.
+    /// Reads the attributes of `object`. One whose name cannot be read is left out.
     ///
     /// # Errors
     /// `DataInvalid`, `Unreachable`.
@@ -39,11 +47,32 @@ impl Attributes {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self(entries.iter().filter_map(|entry| entry.readable().cloned()).collect()))
+        Ok(Self(entries))
+    }
+
+    /// Each attribute with its value, or with why it has none.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub fn all(&self, metadata: &mut Metadata) -> Result<Vec<Attribute>> {
+        let mut found = vec![];
+        for entry in &self.0 {
+            let value = match entry.decoded() {
+                Ok(message) => value_of(message, metadata),
+                Err(reason) => Err(Error::unsupported(reason)),
+            };
+            if let Err(error) = &value
+                && error.kind() == ErrorKind::Unreachable
+            {
+                return value.map(|_| vec![]);
+            }
+            found.push(Attribute { name: entry.name().to_string(), value });
+        }
+        Ok(found)
     }
 
     fn get(&self, name: &str) -> Option<&AttributeMessage> {
-        self.0.iter().find(|attribute| attribute.name == name)
+        self.0.iter().find(|entry| entry.name() == name)?.readable()
     }
 
     /// The strings of an attribute; none if it is absent or no text.
@@ -62,11 +91,8 @@ impl Attributes {
             }
             DatatypeMessage::VarLenString { .. } => {
                 let stored = sequences(attribute, 1, metadata)?;
-                let texts = stored.iter().map(|bytes| {
-                    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-                    String::from_utf8_lossy(&bytes[..end]).into_owned()
-                });
-                Ok(texts.collect())
+                let texts = stored.iter().map(|bytes| String::from_utf8_lossy(content(bytes)));
+                Ok(texts.map(|text| text.into_owned()).collect())
             }
             _ => Ok(vec![]),
         }
@@ -111,6 +137,40 @@ impl Attributes {
             })
             .collect()
     }
+}
+
+/// What stands before the first zero of a text of any length.
+fn content(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// The value of an attribute.
+fn value_of(attribute: &AttributeMessage, metadata: &mut Metadata) -> Result<AttributeValue> {
+    let space = &attribute.dataspace;
+    if space.class == DataspaceClass::Null {
+        return Err(Error::unsupported("an attribute without a value (null space)"));
+    }
+    let values = match &attribute.datatype {
+        DatatypeMessage::VarLenString { .. } => {
+            let mut texts = StringBuilder::new();
+            for bytes in sequences(attribute, 1, metadata)? {
+                texts.append_value(std::str::from_utf8(content(&bytes)).map_err(|cause| {
+                    Error::data_invalid(format!("a text is not UTF-8: {cause}")).caused_by(cause)
+                })?);
+            }
+            Arc::new(texts.finish()) as ArrayRef
+        }
+        datatype => {
+            let element = Element::of(datatype)?;
+            let bytes = MutableBuffer::from(attribute.data.clone());
+            to_arrow(&element, bytes, attribute.data.len() / element.bytes().max(1))?
+        }
+    };
+    let shape = match space.class {
+        DataspaceClass::Simple => space.dims.clone(),
+        _ => vec![],
+    };
+    AttributeValue::try_new(values, shape)
 }
 
 /// The bytes of each variable-length element, of items of `item_bytes`.

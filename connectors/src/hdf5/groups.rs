@@ -212,6 +212,8 @@ fn split(path: &str) -> Vec<String> {
 pub struct Listing {
     /// Each dataset once, by its first path; or why what is there cannot be read.
     pub datasets: Vec<(String, Result<Object>)>,
+    /// Each group below once, by its first path.
+    pub groups: Vec<(String, Object)>,
     /// The last part of each dataset's path, by address.
     pub names: HashMap<u64, String>,
 }
@@ -255,10 +257,11 @@ fn list_group(
             Err(error) => listing.datasets.push((child, Err(error))),
         }
     }
-    if depth < GROUP_DEPTH_MAX {
-        for (child, object) in groups {
+    for (child, object) in groups {
+        if depth < GROUP_DEPTH_MAX {
             list_group(metadata, &object, &child, depth + 1, seen, listing)?;
         }
+        listing.groups.push((child, object));
     }
     Ok(())
 }

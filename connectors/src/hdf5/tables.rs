@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use almagest_engine::array::ArraySource;
+use almagest_engine::array::{ArraySource, Attribute};
 use almagest_engine::catalog::{ArrayTable, RecordTable};
-use almagest_engine::registry::TableOptions;
-use almagest_engine::{Error, Result};
+use almagest_engine::registry::{NamedAttributes, TableOptions};
+use almagest_engine::{Error, ErrorKind, Result};
 use arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
 
@@ -41,6 +41,51 @@ impl OpenFile {
         Ok(Self { metadata: Metadata::open(bytes)?, location, names: Names::default() })
     }
 
+    /// The object at `path`, which is a dataset or a group.
+    fn named(&mut self, path: &str) -> Result<(String, Object)> {
+        let path = format!("/{}", path.trim_matches('/'));
+        let found = groups::resolve(&mut self.metadata, &path);
+        let found = found.map_err(|error| error.with("dataset", &path))?;
+        match found.filter(|object| is_dataset(object) || is_group(object)) {
+            Some(object) => Ok((path, object)),
+            None => Err(Error::not_found(format!("no dataset '{path}'; {}", self.listing()))),
+        }
+    }
+
+    /// The attributes of all objects by their paths, or of the one at `path`; the file's own are those of `/`.
+    ///
+    /// # Errors
+    /// `NotFound` with the names that there are, `DataInvalid`, `Unreachable`.
+    pub fn attributes(&mut self, path: Option<&str>) -> Result<NamedAttributes> {
+        let objects = match path {
+            Some(path) => {
+                let (path, object) = self.named(path)?;
+                vec![(path, Ok(object))]
+            }
+            None => {
+                let root = self.metadata.root;
+                let listing = groups::list(&mut self.metadata, root, "")?;
+                let mut objects = vec![("/".into(), Object::read(&mut self.metadata, root))];
+                let groups = listing.groups.into_iter();
+                objects.extend(groups.map(|(path, object)| (path, Ok(object))));
+                objects.extend(listing.datasets);
+                objects.sort_by(|one, other| one.0.cmp(&other.0));
+                objects
+            }
+        };
+        let mut found = vec![];
+        for (path, object) in objects {
+            let values = object.and_then(|object| {
+                Attributes::read(&mut self.metadata, &object)?.all(&mut self.metadata)
+            });
+            match values {
+                Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
+                values => found.push((path, values)),
+            }
+        }
+        Ok(found)
+    }
+
     /// The table that `options` ask for.
     ///
     /// # Errors
@@ -48,19 +93,7 @@ impl OpenFile {
     pub fn table(&mut self, options: &TableOptions) -> Result<Arc<dyn TableProvider>> {
         let (name, object) = match options.get("dataset") {
             None => self.only_array()?,
-            Some(name) => {
-                let name = format!("/{}", name.trim_matches('/'));
-                let found = groups::resolve(&mut self.metadata, &name);
-                let found = found.map_err(|error| error.with("dataset", &name))?;
-                let found = found.filter(|object| is_dataset(object) || is_group(object));
-                match found {
-                    Some(object) => (name, object),
-                    None => {
-                        let listing = self.listing();
-                        return Err(Error::not_found(format!("no dataset '{name}'; {listing}")));
-                    }
-                }
-            }
+            Some(name) => self.named(name)?,
         };
         let dims = options
             .get("dims")

@@ -14,7 +14,7 @@ use super::write::Writer;
 use crate::Result;
 use crate::array::{ArraySource, CountedArray, ELEMENT_BYTES, MemoryArray, ReadContext, Region};
 use crate::catalog::{ArrayTable, FileRecipe, Recorded, TableRecipe};
-use crate::registry::{Format, Registry, TableOptions};
+use crate::registry::{Format, NamedAttributes, Registry, TableOptions};
 
 /// A format whose every file is a row of four texts.
 #[derive(Debug)]
@@ -63,6 +63,15 @@ impl Format for Texts {
         _: &str,
     ) -> Result<Vec<(String, Result<Arc<dyn ArraySource>>)>> {
         Ok(vec![("text".into(), Ok(texts()))])
+    }
+
+    async fn attributes(
+        &self,
+        _: &RuntimeEnv,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<NamedAttributes> {
+        Ok(vec![])
     }
 }
 

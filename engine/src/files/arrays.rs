@@ -57,7 +57,10 @@ pub async fn open_arrays(
 }
 
 /// The files that a glob names, in the order of their names; another location as it is.
-async fn files_at(state: &SessionState, location: &str) -> Result<Vec<String>> {
+///
+/// # Errors
+/// Those of listing.
+pub async fn files_at(state: &SessionState, location: &str) -> Result<Vec<String>> {
     // In an HTTP URL a question mark begins the query, and nothing can be listed.
     let is_glob = location.contains(['*', '?', '[']) && !location.starts_with("http");
     if !is_glob || std::path::Path::new(location).exists() {

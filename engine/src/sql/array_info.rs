@@ -80,15 +80,9 @@ fn arrays_of_table(name: &str, table: &dyn TableProvider) -> Result<Vec<Found>> 
 }
 
 fn neither(name: &str, registry: &Registry) -> Error {
-    let extensions: Vec<String> = registry
-        .formats()
-        .iter()
-        .flat_map(|format| format.extensions())
-        .map(|extension| format!(".{extension}"))
-        .collect();
     Error::not_found(format!(
         "'{name}' is neither a table nor a file of a format with arrays ({})",
-        extensions.join(", ")
+        registry.extensions()
     ))
 }
 

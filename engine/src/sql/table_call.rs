@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value,
 };
 
-use super::{arguments, array_info, parse_expression};
+use super::{arguments, array_info, attributes, headers, parse_expression};
 use crate::registry::{Registry, TableOptions, options_of};
 use crate::{Error, Result, files};
 
@@ -32,7 +32,7 @@ pub struct TableCall {
 
 /// Whether `function` (in lower case) is a table function of ours.
 pub fn is_table_function(function: &str, state: &SessionState, registry: &Registry) -> bool {
-    function == array_info::NAME
+    [array_info::NAME, attributes::NAME, headers::NAME].contains(&function)
         || function.strip_prefix(READ_PREFIX).is_some_and(|format| {
             registry.by_name(format).is_some() || files::is_file_type(state, format)
         })
@@ -45,9 +45,14 @@ impl TableCall {
     /// `Plan` for wrong or missing arguments, naming the known ones.
     pub fn try_new(function: &str, arguments: &[FunctionArg], registry: &Registry) -> Result<Self> {
         let format = function.strip_prefix(READ_PREFIX).and_then(|format| registry.by_name(format));
-        let (location, options) = match format {
-            Some(_) | None if function == array_info::NAME || format.is_some() => {
-                let known = format.map_or(vec![], |format| options_of(format.as_ref()));
+        let known = match (function, format) {
+            (array_info::NAME, _) => Some(vec![]),
+            (attributes::NAME, _) => Some(attributes::OPTIONS.to_vec()),
+            (headers::NAME, _) => Some(headers::OPTIONS.to_vec()),
+            (_, format) => format.map(|format| options_of(format.as_ref())),
+        };
+        let (location, options) = match known {
+            Some(known) => {
                 let names: Vec<&str> =
                     std::iter::once(LOCATION).chain(known.iter().map(|(name, _)| *name)).collect();
                 let mut bound = arguments::bind(function, &names, arguments)?.into_iter();
@@ -57,7 +62,7 @@ impl TableCall {
                 });
                 (location, options.collect::<Result<Vec<_>>>()?)
             }
-            _ => free_options(function, arguments)?,
+            None => free_options(function, arguments)?,
         };
         let Some(location) = location else {
             return Err(Error::plan(format!(
@@ -101,8 +106,15 @@ impl TableCall {
         if self.function == array_info::NAME {
             return array_info::table(&self.location, state, registry).await;
         }
-        let name = self.function.trim_start_matches(READ_PREFIX);
         let options: TableOptions = self.options.iter().cloned().collect();
+        let array = options.get("array").map(String::as_str);
+        if self.function == attributes::NAME {
+            return attributes::table(&self.location, array, state, registry).await;
+        }
+        if self.function == headers::NAME {
+            return headers::table(&self.location, array.unwrap_or("/"), state, registry).await;
+        }
+        let name = self.function.trim_start_matches(READ_PREFIX);
         if let Some(format) = registry.by_name(name) {
             return files::open_arrays(state, format.as_ref(), &self.location, &options).await;
         }
