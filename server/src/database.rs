@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use almagest::{Error, ErrorKind, Result, Session};
+use almagest::{Result, Session};
 use almagest_engine::exec::progress::Progress;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -19,9 +19,7 @@ use crate::names::Names;
 use crate::progress::Meter;
 #[cfg(feature = "flight")]
 use crate::remote::Remote;
-
-/// Batches that may wait for their writer.
-pub const BATCHES_WAITING: usize = 4;
+use crate::rows::{BATCHES_WAITING, Rows, joined};
 
 /// Where statements run.
 pub enum Database {
@@ -30,26 +28,6 @@ pub enum Database {
     /// On a server.
     #[cfg(feature = "flight")]
     There(Remote),
-}
-
-/// The rows of a statement, as they are made. Dropping them ends the statement.
-pub struct Rows {
-    /// Their schema.
-    pub schema: SchemaRef,
-    /// The rows.
-    pub batches: mpsc::Receiver<RecordBatch>,
-    /// Makes them.
-    pub producer: SpawnedTask<Result<()>>,
-}
-
-impl Rows {
-    /// How it ended, after the last row.
-    ///
-    /// # Errors
-    /// Those of the statement.
-    pub async fn end(self) -> Result<()> {
-        joined(self.producer.join().await)
-    }
 }
 
 impl Database {
@@ -146,12 +124,4 @@ async fn produce(
         }
     }
     Ok(())
-}
-
-/// The outcome of a task that was neither aborted nor panicked.
-fn joined<T>(outcome: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    outcome.map_err(|cause| match cause.is_cancelled() {
-        true => Error::new(ErrorKind::Cancelled, "the statement was stopped"),
-        false => Error::bug("running the statement panicked").caused_by(cause),
-    })?
 }

@@ -13,7 +13,7 @@ use almagest_launch::{
 };
 use async_trait::async_trait;
 
-use crate::cli::MessageArguments;
+use crate::arguments::MessageArguments;
 use crate::roles::check_bind;
 
 /// The cluster's own key, in its folder.

@@ -3,7 +3,7 @@
 //! Answers go to stdout, everything else to stderr. Exit status: 0, 1 after a failed statement
 //! (nothing after it runs, unless --keep-going), 2 for wrong usage, 130 after SIGINT.
 
-mod cli;
+mod arguments;
 mod database;
 mod demo;
 mod diagnostics;
@@ -19,6 +19,7 @@ mod progress;
 mod remote;
 #[cfg(feature = "cluster")]
 mod roles;
+mod rows;
 mod run;
 #[cfg(feature = "flight")]
 mod serve;
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use almagest::{Error, ErrorKind, Result};
-use cli::{Arguments, Command, SessionArguments};
+use arguments::{Arguments, Command, RunArguments, SessionArguments};
 use database::Database;
 use interrupt::Interrupt;
 use output::Output;
@@ -48,7 +49,13 @@ const CLEANING_UP: Duration = Duration::from_millis(500);
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_command_line();
+    let arguments = match Arguments::from_command_line() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            told(error);
+            return ExitCode::from(2);
+        }
+    };
     log_to_stderr();
     almagest_engine::files::quiet_in_files();
     let runtime = match runtime(&arguments.session) {
@@ -160,7 +167,7 @@ async fn database(arguments: &Arguments) -> Result<Database> {
 }
 
 /// Runs the statements of `-c`, of `-f`, or else of stdin.
-async fn run_sources(runner: &mut Runner, arguments: &cli::RunArguments) -> Result<()> {
+async fn run_sources(runner: &mut Runner, arguments: &RunArguments) -> Result<()> {
     for sql in &arguments.sql {
         if runner.run_all(&mut sql.as_bytes(), "").await? == ControlFlow::Break(()) {
             return Ok(());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use almagest_engine::exec::progress::Work;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::{MessageArguments, When};
+use crate::arguments::{MessageArguments, When};
 
 /// A statement shorter than this shows no bar.
 const APPEARS_AFTER: Duration = Duration::from_millis(500);

@@ -19,7 +19,6 @@ use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{
     Action, CancelFlightInfoRequest, FlightDescriptor, FlightInfo, HandshakeRequest, PollInfo,
 };
-use clap::Args;
 use datafusion::common::runtime::SpawnedTask;
 use futures::{TryStreamExt, stream};
 use parking_lot::Mutex;
@@ -29,9 +28,10 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 
-use crate::database::{BATCHES_WAITING, Rows};
+use crate::arguments::ConnectArguments;
 use crate::names::Names;
 use crate::progress::Meter;
+use crate::rows::{BATCHES_WAITING, Rows};
 
 /// How long a server may take to answer the first knock.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -43,36 +43,6 @@ const ASK_EVERY: Duration = Duration::from_millis(300);
 const NAMES_LIFE: Duration = Duration::from_secs(60);
 /// Columns whose names are fetched for completion and "did you mean".
 const COLUMNS_MAX: usize = 20_000;
-
-/// The server and who asks.
-#[derive(Clone, Debug, Default, Args)]
-pub struct ConnectArguments {
-    /// Run statements on a server: grpc+tls://HOST:PORT, or grpc://HOST:PORT without TLS.
-    #[arg(
-        long,
-        value_name = "URL",
-        conflicts_with_all = ["cluster", "memory_limit", "threads", "spill_dir", "spill_limit"]
-    )]
-    pub connect: Option<String>,
-    /// Log in as this user; the password comes from ALMAGEST_PASSWORD, or is asked for.
-    #[arg(long, value_name = "NAME", requires = "connect")]
-    pub user: Option<String>,
-    /// Log in with the token in this file.
-    #[arg(long, value_name = "FILE", requires = "connect", conflicts_with = "user")]
-    pub token_file: Option<PathBuf>,
-    /// Trust the certificates in this PEM file instead of the system's.
-    #[arg(long, value_name = "FILE", requires = "connect")]
-    pub tls_ca: Option<PathBuf>,
-    /// Show this certificate (PEM) to a server that asks for one.
-    #[arg(long, value_name = "FILE", requires_all = ["connect", "tls_client_key"])]
-    pub tls_client_cert: Option<PathBuf>,
-    /// The key (PEM) of that certificate.
-    #[arg(long, value_name = "FILE", requires = "tls_client_cert")]
-    pub tls_client_key: Option<PathBuf>,
-    /// Log in to another machine without TLS, where everyone on the way can read along.
-    #[arg(long, requires = "connect")]
-    pub insecure: bool,
-}
 
 /// A database on a server.
 pub struct Remote {

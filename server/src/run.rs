@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use almagest::{Error, ErrorKind, Result};
 use arrow::array::RecordBatch;
 
-use crate::cli::MessageArguments;
+use crate::arguments::MessageArguments;
 use crate::database::Database;
 use crate::diagnostics;
 use crate::interrupt::Interrupt;

@@ -16,7 +16,8 @@ use almagest::{Error, Result};
 use almagest_engine::write::write_whole;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{DemoArguments, Task, candidates, sky};
+use super::{Task, candidates, sky};
+use crate::arguments::DemoArguments;
 
 const MANIFEST: &str = "almagest-demo.txt";
 const IMAGE: &str = "sky.h5";

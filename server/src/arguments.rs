@@ -1,30 +1,42 @@
 //! The command line: flags, sub-commands, and what they mean together.
 //!
-//! In: the words after `almagest`. Out: [`Arguments`], or an exit with status 2 and a hint.
-//! Not here: running anything (`run.rs`, `shell.rs`).
+//! In: the words after `almagest`. Out: [`Arguments`], or an exit with status 2 and a hint. Those who run
+//! something take their arguments from here. Not here: running anything; the arguments of `almagest cluster`,
+//! which are `almagest_launch`'s.
+
+#[cfg(feature = "flight")]
+mod connect;
+mod demo;
+#[cfg(feature = "flight")]
+mod options_file;
+#[cfg(feature = "cluster")]
+mod roles;
+#[cfg(feature = "flight")]
+mod serve;
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use almagest::SessionOptions;
 #[cfg(feature = "cluster")]
-use almagest::{AlmagestOptions, Error, Result};
+use almagest::cluster::{ClusterKey, Place};
+#[cfg(feature = "cluster")]
+use almagest::{AlmagestOptions, Error};
+use almagest::{Result, SessionOptions};
 #[cfg(feature = "cluster")]
 use almagest_launch::ClusterArguments;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::demo::DemoArguments;
+#[cfg(feature = "flight")]
+pub use connect::ConnectArguments;
+pub use demo::DemoArguments;
+#[cfg(feature = "cluster")]
+pub use roles::{ExecutorArguments, SchedulerArguments};
+#[cfg(feature = "flight")]
+pub use serve::ServeArguments;
+
 use crate::output::Format;
-#[cfg(feature = "flight")]
-use crate::remote::ConnectArguments;
-#[cfg(feature = "cluster")]
-use crate::roles::{ExecutorArguments, SchedulerArguments};
-#[cfg(feature = "flight")]
-use crate::serve::ServeArguments;
-#[cfg(feature = "cluster")]
-use almagest::cluster::{ClusterKey, Place};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,7 +74,7 @@ pub struct Arguments {
     pub messages: MessageArguments,
 }
 
-/// Sub-commands: each has its own module beside this one.
+/// Sub-commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Demo(DemoArguments),
@@ -201,15 +213,15 @@ pub enum When {
 
 impl Arguments {
     /// The arguments, or an end of the process with help, version or a hint.
-    pub fn from_command_line() -> Self {
+    ///
+    /// # Errors
+    /// What is wrong with a file of options.
+    pub fn from_command_line() -> Result<Self> {
         let words: Vec<OsString> = std::env::args_os().collect();
         #[cfg(feature = "flight")]
-        let words = crate::serve::with_config(words).unwrap_or_else(|error| {
-            let _ = crate::run::told(error);
-            std::process::exit(2)
-        });
+        let words = options_file::with_config(words)?;
         match Self::try_parse_from(&words).and_then(Self::checked) {
-            Ok(arguments) => arguments,
+            Ok(arguments) => Ok(arguments),
             Err(error) => with_hint(error).exit(),
         }
     }
