@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use almagest::cluster::{LocalCluster, LocalOptions, Place, SchedulerOptions, session_at};
 use almagest::flight::{FlightLimits, Served};
 use almagest::{Session, SessionOptions};
-use almagest_engine::planning::STACK_BYTES_RUNNING;
+use almagest_engine::stacks::STACK_BYTES_RUNNING;
 use almagest_tests::processes::local_options;
 use almagest_tests::served::{Running, asked, client, open_to_all, start};
 use arrow::array::RecordBatch;

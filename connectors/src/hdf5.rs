@@ -24,7 +24,7 @@ pub mod write;
 use std::sync::Arc;
 
 use almagest_engine::array::ArraySource;
-use almagest_engine::registry::{Format, NamedAttributes, TableOptions};
+use almagest_engine::formats::{Format, NamedAttributes, TableOptions};
 use almagest_engine::{Error, Result};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;

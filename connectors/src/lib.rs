@@ -13,7 +13,8 @@ mod store;
 
 use std::sync::Arc;
 
-use almagest_engine::registry::{Format, Stores};
+use almagest_engine::formats::Format;
+use almagest_engine::registry::Stores;
 use datafusion::datasource::file_format::FileFormatFactory;
 
 use copy::ArrayFormat;

@@ -9,7 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use almagest_engine::registry::{Stores, TableOptions};
+use almagest_engine::formats::TableOptions;
+use almagest_engine::registry::Stores;
 use almagest_engine::{Error, Result};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};

@@ -5,20 +5,15 @@ mod derive;
 mod dimension_bounds;
 mod file_array;
 mod joined_tables;
-mod planned_table;
 mod record_table;
 mod recorded;
 mod reduced_array;
 mod relation;
 
-use crate::rewrite::unqualified;
-
 pub use array_table::{ArrayTable, can_be_evaluated};
 pub(crate) use derive::value_of;
 pub use file_array::{FileArray, UnopenedFile};
 pub use joined_tables::{concat_tables, stack_tables};
-pub use planned_table::PlannedTable;
-use planned_table::projected;
 pub use record_table::RecordTable;
 pub use recorded::{Columns, FileRecipe, Recipe, Recorded, TableRecipe};
 pub use reduced_array::ReducedArray;

@@ -32,13 +32,6 @@ use kept_threads::{Job, KeptThreads};
 
 /// The stack of a planning thread. Only what is touched takes memory.
 const STACK_BYTES: usize = 256 << 20;
-/// The stack of threads that run plans, where it is ours to say: operators call each other as deep as
-/// they stand in a plan, and so do expressions.
-pub const STACK_BYTES_RUNNING: usize = 32 << 20;
-/// A depth that stacks hold: code that is not optimized takes about three times as much of them.
-pub const fn for_this_build(depth: usize) -> usize {
-    if cfg!(debug_assertions) { depth / 3 } else { depth }
-}
 
 /// Plans that are made at once. Most wait for files, so there may be more than cores.
 pub const TURNS: usize = 16;

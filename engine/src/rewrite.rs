@@ -31,14 +31,13 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 
+use crate::floats_by_value;
+
 pub(crate) use array_plan::array_table_of;
 pub use canonical::compare_by_value;
-pub(crate) use canonical::function::{canonical, canonical_array};
-pub(crate) use canonical::{by_value, compares, in_expr as floats_by_value};
 pub(crate) use filters_above_totals::install as keep_filters_above_totals;
 pub(crate) use marker::register as register_array_function;
 pub use marker::{lambda_parameter_names, refuse_calls};
-pub(crate) use restate::unqualified;
 
 /// DataFusion's optimizer rules, to run before ours, with those between them that mend them.
 pub fn first_optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -60,7 +59,7 @@ pub fn first_optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 pub fn functions() -> Vec<ScalarUDF> {
     let mut functions = grouping_keys::functions().to_vec();
     functions.push(subqueries::one_row().as_ref().clone());
-    functions.push(canonical().as_ref().clone());
+    functions.push(floats_by_value::canonical().as_ref().clone());
     functions
 }
 

@@ -33,12 +33,14 @@ use crate::catalog::ArrayTable;
 use crate::config::AlmagestOptions;
 use crate::exec::reduce::{extreme_function, merge_functions};
 use crate::exec::{
-    BoundedDepth, ComputeThreads, ConstantConditions, HeadroomPool, LocalPlanner, PackedSpills,
-    SpillQuota, YieldingJoins, physical_rules,
+    BoundedDepth, ComputeThreads, ConstantConditions, HeadroomPool, PackedSpills, SpillQuota,
+    YieldingJoins, physical_rules,
 };
+use crate::formats::{Format, TableOptions};
+use crate::local_planner::LocalPlanner;
 use crate::planning::watched::watched;
 use crate::planning::{self, PlanningThreads};
-use crate::registry::{Format, Registry, TableOptions};
+use crate::registry::Registry;
 use crate::{Error, Opaque, Result, files, sql};
 
 /// The consumers that an error about exhausted memory names.

@@ -21,7 +21,7 @@ mod unfinished;
 mod whole_file;
 
 pub use commit_exec::CommitExec;
-pub(crate) use copy_target::{check as check_copy, refuse_arrow, refuse_encryption};
+pub(crate) use copy_target::check as check_copy;
 pub use guarded_sink::guarding_sinks;
 pub use parts::{PartsPlanner, Target, WriteParts};
 pub use parts_exec::PartsExec;

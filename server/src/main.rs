@@ -89,7 +89,7 @@ fn log_to_stderr() {
 
 fn runtime(session: &SessionArguments) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.thread_stack_size(almagest_engine::planning::STACK_BYTES_RUNNING);
+    builder.thread_stack_size(almagest_engine::stacks::STACK_BYTES_RUNNING);
     if let Some(threads) = session.threads {
         builder.worker_threads(threads.get());
     }

@@ -22,7 +22,7 @@ use super::dimension_bounds;
 use crate::array::{ArraySource, DIMENSIONS_MAX, Grid};
 use crate::exec::reduce::{Reduction, StateKind};
 use crate::exec::{ArrayColumn, ArrayScan, Inputs, Output, Predicate, pruning_of};
-use crate::rewrite::{by_value, floats_by_value};
+use crate::floats_by_value::{self, by_value};
 use crate::walk::Walk;
 use crate::{Error, Result};
 
@@ -277,7 +277,7 @@ impl ArrayTable {
         let (region, conditions) = dimension_bounds::split(filters, &self.dims, self.shape());
         let named = DFSchema::try_from(self.schema.as_ref().clone())?;
         let physical = |expr: &Expr| {
-            let expr = floats_by_value(unnormalize_col(expr.clone()), &named)?;
+            let expr = floats_by_value::in_expr(unnormalize_col(expr.clone()), &named)?;
             session.create_physical_expr(expr, &named)
         };
         let (on_dims, on_values): (Vec<Expr>, Vec<Expr>) =

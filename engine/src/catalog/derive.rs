@@ -12,6 +12,7 @@ use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::{Lambda, WindowFunction};
+use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, WindowFunctionDefinition};
@@ -24,9 +25,8 @@ use crate::array::{
     Arguments, ArrayDefinition, ArrayLambda, ArraySource, Operand, comparable, list_type,
 };
 use crate::exec::reduce::GroupKey;
-use crate::rewrite::floats_by_value;
 use crate::walk::Walk;
-use crate::{Error, Result};
+use crate::{Error, Result, floats_by_value};
 
 impl ArrayTable {
     /// The column that a call of `definition` gives, added if the table does not have it. `call` is
@@ -57,7 +57,7 @@ impl ArrayTable {
         if let Some(index) = self.derived_column(&key) {
             return Ok(index);
         }
-        let value = self.array_of(&super::unqualified(value.clone()))?;
+        let value = self.array_of(&unnormalize_col(value.clone()))?;
         let lambda =
             lambda.map(|expr| planned_lambda(name, expr, &value.meta().data_type)).transpose()?;
         let mut arguments = Arguments::try_new(name, definition.parameters(), given)?;
@@ -133,7 +133,7 @@ impl ArrayTable {
         };
         let params = &function.params;
         let named = DFSchema::try_from(self.arrow_schema().as_ref().clone())?;
-        let physical = |expr: &Expr| physical_expr(&super::unqualified(expr.clone()), &named);
+        let physical = |expr: &Expr| physical_expr(&unnormalize_col(expr.clone()), &named);
         let arguments = params.args.iter().map(physical).collect::<DfResult<Vec<_>>>()?;
         let mask = params.filter.as_deref().map(physical).transpose()?;
         let columns = self.columns_of(arguments.iter().chain(&mask))?;
@@ -157,7 +157,7 @@ impl ArrayTable {
 fn physical_expr(expr: &Expr, columns: &DFSchema) -> DfResult<Arc<dyn PhysicalExpr>> {
     let context = SimplifyContext::builder().with_schema(Arc::new(columns.clone()));
     let simplifier = ExprSimplifier::new(context.with_current_time().build());
-    let expr = simplifier.simplify(floats_by_value(expr.clone(), columns)?)?;
+    let expr = simplifier.simplify(floats_by_value::in_expr(expr.clone(), columns)?)?;
     let planning = PhysicalPlanningContext::default();
     create_physical_expr(&expr, columns, &ExecutionProps::new(), &planning)
 }

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::{ArrayTable, FileRecipe, RecordTable};
 use crate::array::{ArrayMeta, ArraySource, Block, Fetched, ReadContext, Region, Storage};
-use crate::registry::Format;
+use crate::formats::Format;
 use crate::{Error, Result};
 
 /// A file that is opened when it is first read.

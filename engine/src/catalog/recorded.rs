@@ -22,7 +22,7 @@ use crate::array::{
 };
 use crate::exec::BlockAggregate;
 use crate::exec::reduce::GroupKey;
-use crate::registry::TableOptions;
+use crate::formats::TableOptions;
 use crate::{Error, Result};
 
 /// How an array is made.

@@ -13,9 +13,10 @@ use datafusion::logical_expr::{Expr, ExprSchemable, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::future::{BoxFuture, ready};
 
+use super::ArrayTable;
 use super::array_table::Wanted;
-use super::{ArrayTable, projected};
 use crate::exec::reduce::Reduction;
+use crate::planned_table::projected;
 
 /// The states of a reduction of an array.
 #[derive(Debug)]

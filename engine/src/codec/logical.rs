@@ -27,8 +27,9 @@ use super::physical::PhysicalCodec;
 use super::read::{self, Reader, damaged, needed};
 use super::write::{self, Writer};
 use crate::Error;
-use crate::catalog::{ArrayTable, PlannedTable, RecordTable, ReducedArray};
+use crate::catalog::{ArrayTable, RecordTable, ReducedArray};
 use crate::files::GlobbedTable;
+use crate::planned_table::PlannedTable;
 use crate::registry::Registry;
 use crate::write::WriteParts;
 

@@ -14,7 +14,8 @@ use super::write::Writer;
 use crate::Result;
 use crate::array::{ArraySource, CountedArray, ELEMENT_BYTES, MemoryArray, ReadContext, Region};
 use crate::catalog::{ArrayTable, FileRecipe, Recorded, TableRecipe};
-use crate::registry::{Format, NamedAttributes, Registry, TableOptions};
+use crate::formats::{Format, NamedAttributes, TableOptions};
+use crate::registry::Registry;
 
 /// A format whose every file is a row of four texts.
 #[derive(Debug)]

@@ -23,8 +23,8 @@ use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Literal};
 
-use super::vectorised;
 use crate::Error;
+use crate::vectorised;
 use crate::walk::Walk;
 
 /// Elements that go through all steps together.

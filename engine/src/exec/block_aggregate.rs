@@ -27,7 +27,7 @@ use super::reduce::{
 use crate::array::{
     ArrayFunction, ArrayMeta, ArraySource, Derived, Operand, Operands, Region, Window,
 };
-use crate::rewrite::{canonical_array, compares};
+use crate::floats_by_value::{canonical_array, compares};
 use crate::{Error, Result};
 
 /// An aggregate of blocks.

@@ -18,7 +18,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 
 use crate::Error;
-use crate::planning::for_this_build;
+use crate::stacks::for_this_build;
 use crate::walk::Walk;
 
 /// Terms in each other.

@@ -43,7 +43,7 @@ use super::around::stands_around_its_input;
 use super::ended::Ended;
 use super::slices::{Sliced, Slices};
 use crate::Error;
-use crate::rewrite::canonical;
+use crate::floats_by_value::canonical;
 use crate::walk::Walk;
 
 /// How long a task works before it lets others.

@@ -25,8 +25,7 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::union::UnionExec;
 
-use super::{FileNames, RoundedConditions};
-use crate::files::FloatStatistics;
+use super::{FileNames, FloatStatistics, RoundedConditions};
 
 /// How the names of DataFusion's rules that push filters begin.
 const PUSHES_FILTERS: &str = "FilterPushdown";

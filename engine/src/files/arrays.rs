@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::location::Location;
 use crate::catalog::{ArrayTable, FileRecipe, RecordTable, Recorded, TableRecipe, stack_tables};
-use crate::registry::{Format, STACK, TableOptions, check_options};
+use crate::formats::{Format, STACK, TableOptions, check_options};
 use crate::{Error, Result};
 
 /// Files that are opened at the same time.

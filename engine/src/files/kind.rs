@@ -14,6 +14,7 @@ use datafusion::execution::session_state::SessionState;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::location::{Location, file_name};
+use super::refused_options::{refuse_arrow, refuse_encryption};
 use crate::{Error, Result};
 
 /// The names of file types, in lower case, as in `read_csv`, `STORED AS CSV` and `.csv`.
@@ -182,8 +183,8 @@ impl Chosen {
         found: &[Vec<ObjectMeta>],
     ) -> Result<Arc<dyn FileFormat>> {
         for option in options.keys().filter(|option| option.starts_with("format.")) {
-            crate::write::refuse_encryption(option)?;
-            crate::write::refuse_arrow(self.kind.name, option)?;
+            refuse_encryption(option)?;
+            refuse_arrow(self.kind.name, option)?;
         }
         let mut options = options.clone();
         let mut default = |key: &str, value: &str| {

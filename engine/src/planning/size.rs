@@ -11,7 +11,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use super::for_this_build;
+use crate::stacks::for_this_build;
 use crate::walk::{Walk, WalkPlan};
 use crate::{Error, Result};
 

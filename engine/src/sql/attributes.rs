@@ -9,7 +9,8 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::SessionState;
 
 use crate::array::Attribute;
-use crate::registry::{NamedAttributes, Registry};
+use crate::formats::NamedAttributes;
+use crate::registry::Registry;
 use crate::{Error, Result};
 
 /// The function's name.

@@ -16,8 +16,9 @@ use parking_lot::RwLock;
 use super::relation_call::RelationCall;
 use super::table_call::TableCall;
 use crate::files::open_arrays;
+use crate::formats::TableOptions;
 use crate::planning::PlanningThreads;
-use crate::registry::{Registry, TableOptions};
+use crate::registry::Registry;
 use crate::{Error, Result, files};
 
 /// Opens files by name for one session.

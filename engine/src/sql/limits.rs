@@ -8,7 +8,7 @@
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
-use crate::planning::for_this_build;
+use crate::stacks::for_this_build;
 use crate::{Error, Result};
 
 /// Brackets and CASEs in each other.

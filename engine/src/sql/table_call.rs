@@ -14,7 +14,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{arguments, array_info, attributes, headers, parse_expression};
-use crate::registry::{Registry, TableOptions, options_of};
+use crate::formats::{TableOptions, options_of};
+use crate::registry::Registry;
 use crate::{Error, Result, files};
 
 /// The prefix of the functions that read files: `read_` and the format's name.

@@ -30,7 +30,7 @@ use uuid::Uuid;
 use super::partition_columns::without_null;
 use super::parts::{RECEIPT, Target};
 use crate::Error;
-use crate::catalog::PlannedTable;
+use crate::planned_table::PlannedTable;
 
 /// Writes each partition of its input into a folder of its own.
 #[derive(Debug)]

@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use almagest_engine::catalog::PlannedTable;
 use almagest_engine::codec::keep_columns;
-use almagest_engine::exec::{LocalPlanner, plan_here};
 use almagest_engine::files::keep_globs;
+use almagest_engine::local_planner::{LocalPlanner, plan_here};
+use almagest_engine::planned_table::PlannedTable;
 use almagest_engine::registry::Registry;
 use almagest_engine::rewrite::refuse_calls;
 use almagest_engine::walk::WalkPlan;

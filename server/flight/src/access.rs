@@ -16,7 +16,8 @@ use std::path::{Path as LocalPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use almagest_engine::registry::{Stores, TableOptions};
+use almagest_engine::formats::TableOptions;
+use almagest_engine::registry::Stores;
 use almagest_engine::{Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use almagest_engine::files::looks_like_path;
-use almagest_engine::registry::TableOptions;
+use almagest_engine::formats::TableOptions;
 use almagest_engine::{Error, Result, Session, files};
 use datafusion::common::TableReference;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use almagest_engine::planning::STACK_BYTES_RUNNING;
+use almagest_engine::stacks::STACK_BYTES_RUNNING;
 use almagest_engine::{Error, Result};
 use datafusion::common::runtime::SpawnedTask;
 use parking_lot::Mutex;

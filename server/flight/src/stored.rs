@@ -190,7 +190,7 @@ impl StoredTables {
     async fn opened(&self, version: Version) -> Result<Stored> {
         let state = self.session.context().state();
         let place = format!("{}/", version.folder.display());
-        let options = almagest_engine::registry::TableOptions::new();
+        let options = almagest_engine::formats::TableOptions::new();
         let table = almagest_engine::files::open(&state, &place, Some("PARQUET"), options).await?;
         let name = version.folder.parent().and_then(|folder| decoded(&file_name(folder)));
         let stored = Stored { table, version: Arc::new(version) };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use almagest::{Error, Result, Session};
 use almagest_engine::bounds::is_operator;
-use almagest_engine::registry::options_of;
+use almagest_engine::formats::options_of;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::logical_expr::{DocSection, Documentation};
 

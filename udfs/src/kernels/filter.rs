@@ -24,7 +24,7 @@ pub mod rank;
 pub mod structured;
 pub mod uniform;
 
-use almagest_engine::exec::vectorised;
+use almagest_engine::vectorised;
 
 /// How many windows of `size` elements lie in `length` elements; none if the size is 0.
 pub fn windows_count(length: usize, size: usize) -> usize {

@@ -2,7 +2,7 @@
 
 use almagest_engine::ErrorKind;
 use almagest_engine::array::{ReadContext, Region};
-use almagest_engine::registry::Format;
+use almagest_engine::formats::Format;
 use arrow::array::ArrayRef;
 use arrow::compute::cast;
 use datafusion::prelude::SessionContext;

@@ -16,9 +16,9 @@ use arrow::datatypes::{
     UInt16Type, UInt32Type, UInt64Type,
 };
 
-use super::super::vectorised;
 use super::groups::{Run, Walk};
 use super::kernels::{Element, better, combine_moments, extreme, moments, sum_of};
+use crate::vectorised;
 use crate::{Error, Result};
 
 /// What is kept of the values of a group.

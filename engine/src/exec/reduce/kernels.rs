@@ -2,7 +2,7 @@
 //!
 //! Sums run in 16 independent lanes of `f64`, which is both quick and, for runs of a few thousand
 //! elements, accurate to a few units in the last place. The loops are compiled for several instruction
-//! sets, and the best one is chosen at run time ([`crate::exec::vectorised`]); the order of additions is the same
+//! sets, and the best one is chosen at run time ([`crate::vectorised()`]); the order of additions is the same
 //! in all, so that no result depends on the processor. Not here: groups, masks, Arrow.
 
 use arrow::datatypes::ArrowNativeTypeOp;

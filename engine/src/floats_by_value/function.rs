@@ -18,8 +18,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use crate::Error;
-use crate::exec::vectorised;
+use crate::{Error, vectorised};
 
 /// Values that are looked at before it is asked whether one was to be changed.
 const BLOCK: usize = 4096;

@@ -1,25 +1,23 @@
 //! Plans queries for this process: on its threads, or in one.
+//!
+//! In: an optimised plan. Out: DataFusion's physical plan of it, whose operators are put into ours that bound
+//! them. Not here: these operators ([`crate::exec`], [`crate::bounds`], [`crate::files`], [`crate::write`]).
 
-use std::fmt;
 use std::sync::Arc;
 
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::SessionState;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use datafusion::prelude::SessionConfig;
 use futures::future::BoxFuture;
 
-use super::{ComputeThreads, by_turns, spilling_joins, watched};
 use crate::Error;
 use crate::bounds::{ValueLimit, limiting_unnest};
 use crate::config::{AlmagestOptions, Scheduler};
+use crate::exec::{OneThreadExec, by_turns, spilling_joins, watched};
 use crate::files::naming_files;
 use crate::rewrite::compare_by_value;
 use crate::write::guarding_sinks;
@@ -56,7 +54,7 @@ fn physical_plan<'a>(
                 let mut state = state.ok_or_else(|| Error::bug("an unknown session"))?.clone();
                 state.config_mut().options_mut().execution.target_partitions = 1;
                 let plan = unwatched(plan, &state).await?;
-                watched(Arc::new(OneThreadExec { plan }), own.stall_timeout.0)
+                watched(Arc::new(OneThreadExec::new(plan)), own.stall_timeout.0)
             }
             elsewhere @ (Scheduler::Processes | Scheduler::Cluster) => {
                 Err(Error::unsupported(format!(
@@ -89,79 +87,4 @@ async fn unwatched(plan: &LogicalPlan, session: &dyn Session) -> DfResult<Arc<dy
     let physical = naming_files(physical, ValueLimit::of(session.config_options()))?;
     // joins are found by their type: those that can spill are another
     spilling_joins(by_turns(guarding_sinks(physical, plan)?)?)
-}
-
-/// Runs a plan with one thread for computing.
-#[derive(Debug)]
-struct OneThreadExec {
-    plan: Arc<dyn ExecutionPlan>,
-}
-
-impl DisplayAs for OneThreadExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("OneThreadExec")
-    }
-}
-
-impl ExecutionPlan for OneThreadExec {
-    fn name(&self) -> &'static str {
-        "OneThreadExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.plan.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.plan]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(plan), true) => Ok(Arc::new(Self { plan })),
-            _ => Err(Error::bug("OneThreadExec takes exactly one child").into()),
-        }
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> DfResult<SendableRecordBatchStream> {
-        let config = context.session_config().clone();
-        let config = config.with_extension(Arc::new(ComputeThreads::new(1)));
-        self.plan.execute(partition, Arc::new(with_settings(&context, config)))
-    }
-}
-
-/// The same context with other settings.
-pub fn with_settings(context: &TaskContext, settings: SessionConfig) -> TaskContext {
-    TaskContext::new(
-        context.task_id(),
-        context.session_id(),
-        settings,
-        context.scalar_functions().clone(),
-        context.higher_order_functions().clone(),
-        context.aggregate_functions().clone(),
-        context.window_functions().clone(),
-        context.runtime_env(),
-    )
 }

@@ -52,7 +52,7 @@ impl TableProvider for PlannedTable {
 ///
 /// # Errors
 /// `Bug` if the plan does not have them.
-pub fn projected(
+pub(crate) fn projected(
     plan: Arc<dyn ExecutionPlan>,
     projection: Option<&[usize]>,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
