@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use almagest_engine::array::{ArraySource, Attribute};
+use almagest_engine::array::ArraySource;
 use almagest_engine::catalog::{ArrayTable, RecordTable};
 use almagest_engine::formats::{NamedAttributes, TableOptions};
 use almagest_engine::{Error, ErrorKind, Result};
