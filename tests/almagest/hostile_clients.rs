@@ -429,6 +429,15 @@ async fn clients_learn_no_path_of_the_server() {
         assert_eq!(text(&mut client, sql).await, expected, "{sql}");
     }
     let place = data.display();
+    let headers = format!("headers('{place}/z.h5')");
+    for (sql, expected) in [
+        (format!("SELECT file FROM {headers}"), "z.h5"),
+        (format!("SELECT upper(file) AS f FROM {headers}"), "Z.H5"),
+        (format!("SELECT count(*) FROM {headers} WHERE file = 'z.h5'"), "1"),
+        (format!("SELECT [file] AS f FROM {headers}"), "[z.h5]"),
+    ] {
+        assert_eq!(text(&mut client, &sql).await, expected, "{sql}");
+    }
     let mut statements: Vec<String> = vec![];
     for table in ["a", "x", "v", "many", "bad"] {
         statements.extend(
@@ -457,6 +466,11 @@ async fn clients_learn_no_path_of_the_server() {
             "SELECT * FROM information_schema.views",
             "SELECT * FROM information_schema.df_settings",
             "SELECT array_info('z.h5')",
+            "SELECT * FROM array_info('z')",
+            "SELECT substr(array, 2) FROM array_info('z')",
+            &format!("SELECT * FROM attributes('{place}/z.h5')"),
+            &format!("SELECT * FROM headers('{place}/*.h5')"),
+            &format!("SELECT * FROM headers('{place}/damaged_too.h5')"),
             "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'none'",
             "COPY (SELECT 1) TO 'x.csv'",
             "CREATE VIEW mine AS SELECT * FROM information_schema.views",

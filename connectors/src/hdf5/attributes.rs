@@ -162,7 +162,9 @@ fn value_of(attribute: &AttributeMessage, metadata: &mut Metadata) -> Result<Att
         }
         datatype => {
             let element = Element::of(datatype)?;
-            let bytes = MutableBuffer::from(attribute.data.clone());
+            // in memory of its own, as Arrow wants it aligned
+            let mut bytes = MutableBuffer::with_capacity(attribute.data.len());
+            bytes.extend_from_slice(&attribute.data);
             to_arrow(&element, bytes, attribute.data.len() / element.bytes().max(1))?
         }
     };

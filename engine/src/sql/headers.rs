@@ -80,8 +80,10 @@ fn rows(names: Vec<String>, headers: &[Vec<Attribute>]) -> Result<RecordBatch> {
         for Attribute { name, value } in attributes {
             // references and the like have no value here; `attributes` says why
             let Ok(value) = value else { continue };
+            let data_type = value.values().data_type();
+            let is_plain = data_type.is_numeric() || *data_type == DataType::Boolean;
             let scalar = match value.shape() {
-                [] => ScalarValue::try_from_array(value.values(), 0)?,
+                [] if is_plain => ScalarValue::try_from_array(value.values(), 0)?,
                 _ => ScalarValue::from(value.text()?),
             };
             let place = *places.entry(name).or_insert_with(|| {

@@ -31,9 +31,17 @@ pub struct TableCall {
     options: Vec<(String, String)>,
 }
 
+/// Functions that tell of files what their options and metadata are, and no rows of theirs.
+const TELLING: [&str; 3] = [array_info::NAME, attributes::NAME, headers::NAME];
+
+/// Whether a table of this name tells of files: where they are, and what they say of themselves.
+pub fn tells_of_files(table: &str) -> bool {
+    table.split_once('(').is_some_and(|(function, _)| TELLING.contains(&function))
+}
+
 /// Whether `function` (in lower case) is a table function of ours.
 pub fn is_table_function(function: &str, state: &SessionState, registry: &Registry) -> bool {
-    [array_info::NAME, attributes::NAME, headers::NAME].contains(&function)
+    TELLING.contains(&function)
         || function.strip_prefix(READ_PREFIX).is_some_and(|format| {
             registry.by_name(format).is_some() || files::is_file_type(state, format)
         })

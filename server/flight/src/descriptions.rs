@@ -9,6 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use almagest_engine::Result;
+use almagest_engine::sql::tells_of_files;
 use almagest_engine::walk::WalkPlan;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::catalog::streaming::StreamingTable;
@@ -68,9 +69,12 @@ pub fn with_hidden_descriptions(plan: LogicalPlan, access: &Arc<Access>) -> Resu
     Ok(changed.data()?)
 }
 
-/// Whether a scan is of the tables that DataFusion makes of what it knows. By what they are: a name says
-/// little, as a session may have another schema where bare names are looked up.
+/// Whether a scan is of the tables that DataFusion makes of what it knows, or of what files say of themselves. The
+/// first by what they are: a name says little, as a session may have another schema where bare names are looked up.
 fn describes(scan: &TableScan) -> bool {
+    if tells_of_files(scan.table_name.table()) {
+        return true;
+    }
     let table = source_as_provider(&scan.source);
     table.is_ok_and(|table| (table.as_ref() as &dyn std::any::Any).is::<StreamingTable>())
 }
