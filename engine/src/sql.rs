@@ -43,7 +43,7 @@ use parse::parse_expression;
 pub use parse::{parse, parse_one};
 use pass::folded;
 pub(crate) use show_columns::of_file as columns_of_file;
-pub use table_call::tells_of_files;
+pub use table_call::{Telling, telling, tells_of_files};
 pub(crate) use table_function::register_table_functions;
 
 use crate::Result;

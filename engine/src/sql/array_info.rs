@@ -11,6 +11,7 @@ use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::SessionState;
 
+use super::table_call::Telling;
 use crate::array::ArraySource;
 use crate::catalog::{ArrayTable, RecordTable};
 use crate::registry::Registry;
@@ -18,6 +19,13 @@ use crate::{Error, Result};
 
 /// The function's name.
 pub const NAME: &str = "array_info";
+
+/// What it says of itself.
+pub const TELLING: Telling = Telling {
+    name: NAME,
+    summary: "the arrays of a table or file: shapes, types, chunks, compression and bytes; one row each",
+    options: &[],
+};
 
 /// An array, its column in a table if it has one, and the reason if it cannot be read.
 struct Found {

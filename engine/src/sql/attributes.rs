@@ -8,6 +8,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::SessionState;
 
+use super::table_call::Telling;
 use crate::array::Attribute;
 use crate::formats::NamedAttributes;
 use crate::registry::Registry;
@@ -16,8 +17,12 @@ use crate::{Error, Result};
 /// The function's name.
 pub const NAME: &str = "attributes";
 
-/// The arguments after the location.
-pub const OPTIONS: [(&str, &str); 1] = [("array", "the path of one array or group in the file")];
+/// What it says of itself.
+pub const TELLING: Telling = Telling {
+    name: NAME,
+    summary: "the attributes of a file, its groups and its arrays: path, name, value and type; one row each",
+    options: &[("array", "the path of one array or group in the file")],
+};
 
 /// The rows for a file.
 ///

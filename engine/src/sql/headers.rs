@@ -15,6 +15,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt};
 
+use super::table_call::Telling;
 use crate::array::Attribute;
 use crate::registry::Registry;
 use crate::{Error, Result, files};
@@ -22,9 +23,15 @@ use crate::{Error, Result, files};
 /// The function's name.
 pub const NAME: &str = "headers";
 
-/// The arguments after the location.
-pub const OPTIONS: [(&str, &str); 1] =
-    [("array", "the path of the array or group in each file whose attributes are taken [/]")];
+/// What it says of itself.
+pub const TELLING: Telling = Telling {
+    name: NAME,
+    summary: "the attributes of files: one row for each file, a column for each name",
+    options: &[(
+        "array",
+        "the path of the array or group in each file whose attributes are taken [/, the file's own]",
+    )],
+};
 
 /// The column of the files' names.
 const FILE: &str = "file";

@@ -31,17 +31,33 @@ pub struct TableCall {
     options: Vec<(String, String)>,
 }
 
-/// Functions that tell of files what their options and metadata are, and no rows of theirs.
-const TELLING: [&str; 3] = [array_info::NAME, attributes::NAME, headers::NAME];
+/// A function that tells of files: where they are, and what they say of themselves.
+#[derive(Debug)]
+pub struct Telling {
+    /// Its name.
+    pub name: &'static str,
+    /// One line for people.
+    pub summary: &'static str,
+    /// The arguments after the location, each with one line for people.
+    pub options: &'static [(&'static str, &'static str)],
+}
 
-/// Whether a table of this name tells of files: where they are, and what they say of themselves.
+/// All of them.
+pub const TELLING: [Telling; 3] = [array_info::TELLING, attributes::TELLING, headers::TELLING];
+
+/// Whether a table of this name tells of files.
 pub fn tells_of_files(table: &str) -> bool {
-    table.split_once('(').is_some_and(|(function, _)| TELLING.contains(&function))
+    table.split_once('(').is_some_and(|(function, _)| telling(function).is_some())
+}
+
+/// The function with this name, in lower case.
+pub fn telling(name: &str) -> Option<&'static Telling> {
+    const { &TELLING }.iter().find(|function| function.name == name)
 }
 
 /// Whether `function` (in lower case) is a table function of ours.
 pub fn is_table_function(function: &str, state: &SessionState, registry: &Registry) -> bool {
-    TELLING.contains(&function)
+    telling(function).is_some()
         || function.strip_prefix(READ_PREFIX).is_some_and(|format| {
             registry.by_name(format).is_some() || files::is_file_type(state, format)
         })
@@ -54,11 +70,9 @@ impl TableCall {
     /// `Plan` for wrong or missing arguments, naming the known ones.
     pub fn try_new(function: &str, arguments: &[FunctionArg], registry: &Registry) -> Result<Self> {
         let format = function.strip_prefix(READ_PREFIX).and_then(|format| registry.by_name(format));
-        let known = match (function, format) {
-            (array_info::NAME, _) => Some(vec![]),
-            (attributes::NAME, _) => Some(attributes::OPTIONS.to_vec()),
-            (headers::NAME, _) => Some(headers::OPTIONS.to_vec()),
-            (_, format) => format.map(|format| options_of(format.as_ref())),
+        let known = match telling(function) {
+            Some(telling) => Some(telling.options.to_vec()),
+            None => format.map(|format| options_of(format.as_ref())),
         };
         let (location, options) = match known {
             Some(known) => {
@@ -112,16 +126,19 @@ impl TableCall {
         state: &SessionState,
         registry: &Registry,
     ) -> Result<Arc<dyn TableProvider>> {
-        if self.function == array_info::NAME {
-            return array_info::table(&self.location, state, registry).await;
-        }
         let options: TableOptions = self.options.iter().cloned().collect();
         let array = options.get("array").map(String::as_str);
-        if self.function == attributes::NAME {
-            return attributes::table(&self.location, array, state, registry).await;
-        }
-        if self.function == headers::NAME {
-            return headers::table(&self.location, array.unwrap_or("/"), state, registry).await;
+        match self.function.as_str() {
+            array_info::NAME => {
+                return array_info::table(&self.location, state, registry).await;
+            }
+            attributes::NAME => {
+                return attributes::table(&self.location, array, state, registry).await;
+            }
+            headers::NAME => {
+                return headers::table(&self.location, array.unwrap_or("/"), state, registry).await;
+            }
+            _ => {}
         }
         let name = self.function.trim_start_matches(READ_PREFIX);
         if let Some(format) = registry.by_name(name) {

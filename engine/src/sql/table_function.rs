@@ -15,21 +15,19 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, FunctionArgExpr, Value};
 
 use super::relation_call::open_relation;
-use super::table_call::{READ_PREFIX, TableCall};
-use super::{array_info, attributes, headers};
+use super::table_call::{READ_PREFIX, TELLING, TableCall};
 use crate::array::Arguments;
 use crate::catalog::{ArrayRelation, RelationInputs, value_of};
 use crate::registry::Registry;
 use crate::{Error, Result, files};
 
-/// Registers `read_…` for every format, `array_info`, `attributes`, `headers`, and the table functions of arrays.
+/// Registers `read_…` for every format, those that tell of files, and the table functions of arrays.
 pub fn register_table_functions(context: &SessionContext, registry: &Registry) {
     let formats = registry.formats().iter().map(|format| format.name().to_lowercase());
     let readers = formats
         .chain(files::FILE_TYPES.iter().map(|name| (*name).to_string()))
         .map(|name| format!("{READ_PREFIX}{name}"));
-    for name in readers.chain([array_info::NAME, attributes::NAME, headers::NAME].map(String::from))
-    {
+    for name in readers.chain(TELLING.iter().map(|function| function.name.to_string())) {
         let function = OpeningFunction { name: name.clone(), registry: registry.clone() };
         context.register_udtf(&name, Arc::new(function));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use almagest::{Error, Result, Session};
 use almagest_engine::bounds::is_operator;
 use almagest_engine::formats::options_of;
+use almagest_engine::sql::telling;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::logical_expr::{DocSection, Documentation};
 
@@ -146,12 +147,20 @@ fn table_function(session: &Session, name: &str) -> Option<Documentation> {
     if let Some(relation) = registry.relation(name) {
         return Some(relation.documentation().clone());
     }
-    let format = registry.by_name(name.strip_prefix("read_")?)?;
-    let options = options_of(format.as_ref());
+    let (summary, options) = match telling(name) {
+        Some(telling) => (telling.summary, telling.options.to_vec()),
+        None => {
+            let format = registry.by_name(name.strip_prefix("read_")?)?;
+            (format.summary(), options_of(format.as_ref()))
+        }
+    };
     let names: Vec<&str> = options.iter().map(|(option, _)| *option).collect();
     let section = DocSection { include: true, label: "Table Functions", description: None };
-    let syntax = format!("{name}(location [, {}])", names.join(", "));
-    let mut documentation = Documentation::builder(section, format.summary(), syntax)
+    let syntax = match names.as_slice() {
+        [] => format!("{name}(location)"),
+        names => format!("{name}(location [, {}])", names.join(", ")),
+    };
+    let mut documentation = Documentation::builder(section, summary, syntax)
         .with_argument("location", "path, glob or URL of the file");
     for (option, meaning) in options {
         documentation = documentation.with_argument(option, meaning);
@@ -188,6 +197,9 @@ mod tests {
         assert!(concat.contains("numpy.concatenate"), "{concat}");
         let reader = function(&session, "read_hdf5").unwrap();
         assert!(reader.starts_with("read_hdf5(location [, dataset, dims, stack])"), "{reader}");
+        let header = function(&session, "headers").unwrap();
+        assert!(header.starts_with("headers(location [, array])"), "{header}");
+        assert!(function(&session, "array_info").unwrap().starts_with("array_info(location)"));
         assert!(function(&session, "crpo").unwrap_err().contains("did you mean crop"));
         let random = functions(&session, "random_").unwrap();
         assert_eq!(random.num_rows(), 2);
