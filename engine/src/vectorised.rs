@@ -8,8 +8,8 @@ use fearless_simd::dispatch;
 use fearless_simd::{Level, Simd};
 
 /// Runs `work`, compiled for AVX2 where the processor has it. Processors of before 2013 take what any has. Those with
-/// AVX-512 take AVX2 too: a copy of every loop costs each build more than an eighth of the engine's and the
-/// functions' time, and no measurement shows that the wider vectors give it back.
+/// AVX-512 take AVX2 too: a third copy of every loop took two fifths of the time in which the functions are
+/// compiled, and no measurement shows that the wider vectors give it back.
 ///
 /// Only what is inlined into `work` is compiled so. Hence every function and closure of a loop is
 /// marked `inline(always)`, and none is handed on by name or to `array::map` or `array::from_fn`, which may stay
