@@ -3,7 +3,7 @@
 //! Stage: between the text and DataFusion's planner. In: text. Out: statements whose table
 //! functions have become table names ([`table_call`], [`relation_call`]) and whose `name => value` arguments have
 //! become positional ([`arguments`]), both by one pass over the syntax tree ([`pass`]). Text is parsed
-//! within bounds: [`limits`], [`parse`], [`balance`].
+//! within bounds: [`limits`], [`mod@parse`], [`balance`].
 //!
 //! The tables themselves are opened when DataFusion looks their names up: see [`file_tables`].
 

@@ -60,7 +60,8 @@ impl Meter {
         Self { shared, thread }
     }
 
-    /// One that shows nothing.
+    /// One that shows nothing, for what a server is asked beside a statement.
+    #[cfg(feature = "flight")]
     pub fn silent() -> Self {
         Self {
             shared: Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() }),

@@ -4,7 +4,7 @@
 //! compress on their own and write at an offset reserved atomically; the chunk index, the object
 //! headers and at last the superblock follow in [`FileWriter::finish`] (HDF5 File Format
 //! Specification 3.0, the forms that h5py writes by default). The file gets its name only then, so
-//! an interrupted run leaves nothing under it. Not here: reading ([`super::source`]), the bytes of
+//! an interrupted run leaves nothing under it. Not here: reading ([`super::dataset`]), the bytes of
 //! headers ([`headers`]), the chunk index ([`chunk_index`]).
 
 mod chunk_index;

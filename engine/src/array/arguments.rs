@@ -3,7 +3,7 @@
 //! In: one value per parameter, NULL for one left out. Out: numbers, texts, boundary modes, one for
 //! each axis, or an error that names function, argument, what was seen and what was expected.
 //!
-//! Arguments that a dimension names: [`named`]. Which arguments are the same: [`comparable`].
+//! Arguments that a dimension names: [`named`]. Which arguments are the same: [`comparable()`].
 
 mod comparable;
 mod named;

@@ -3,7 +3,7 @@
 //! A dialect is a list of answers to the parser's questions; most are the generic dialect's. The others:
 //! lambdas, `1_000`, `x NOTNULL`, texts that go on in the next line, and how tightly operators bind
 //! ([`precedence`]). The questions that are asked at each expression, query and table are counted
-//! ([`super::parse`]).
+//! ([`mod@super::parse`]).
 
 use std::any::TypeId;
 

@@ -1,5 +1,5 @@
 //! The service as it is reached: who asks is found first, then arrow-flight tells Flight SQL's commands
-//! apart for [`Service`](super::service::Service); and what it would answer with Unimplemented is
+//! apart for [`Service`]; and what it would answer with Unimplemented is
 //! answered here: handshakes, polling, schemas, cancelling and renewing, and options of sessions.
 
 use std::sync::Arc;

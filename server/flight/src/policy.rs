@@ -2,7 +2,7 @@
 //!
 //! In: the logical plan of a statement. Out: whether it only reads, changes the session, or changes
 //! tables that all see; or the reason for which it is refused. What it reads is
-//! [`Access`](super::access::Access)'s to refuse.
+//! [`Access`]'s to refuse.
 
 use almagest_engine::walk::WalkPlan;
 use almagest_engine::{Error, Result};
