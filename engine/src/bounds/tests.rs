@@ -74,9 +74,12 @@ async fn what_is_too_large_is_refused_by_name() {
 async fn at_once(select: &str, rows: i64) -> DfResult<()> {
     let sql = format!("SELECT {select} FROM range(1)");
     let session = session();
-    let plan = session.physical_plan(session.sql(&sql).await?).await?;
-    let projection = plan.downcast_ref::<ProjectionExec>();
-    let projection = projection.unwrap_or_else(|| panic!("{sql}: {plan:?}"));
+    let mut plan = session.physical_plan(session.sql(&sql).await?).await?;
+    while !plan.is::<ProjectionExec>() {
+        let child = plan.children().first().map(|child| Arc::clone(child));
+        plan = child.unwrap_or_else(|| panic!("{sql}: no projection"));
+    }
+    let projection = plan.downcast_ref::<ProjectionExec>().unwrap();
     let schema = projection.input().schema();
     let values = Arc::new(Int64Array::from_iter_values(0..rows));
     let columns = schema.fields().iter().map(|_| Arc::clone(&values) as _).collect();
