@@ -17,6 +17,7 @@ mod hdf5_corpus;
 mod hdf5_reads;
 mod hdf5_real;
 mod hdf5_remote;
+mod hidden_places;
 mod hostile_clients;
 mod hostile_rows;
 mod lazy_arrays;
