@@ -122,9 +122,7 @@ impl Metadata {
         }
         let start = self.base.saturating_add(address);
         let len = self.file.len().saturating_sub(start).min(len as u64);
-        self.budget_bytes = self.budget_bytes.checked_sub(len.max(16)).ok_or_else(|| {
-            Error::data_invalid("its metadata refer to themselves: far more than the file was read")
-        })?;
+        self.charge(len)?;
         let page_bytes = PAGE_BYTES[usize::from(self.file.is_remote())];
         let mut found = Vec::with_capacity(len as usize);
         if len > page_bytes * 8 {
@@ -202,7 +200,18 @@ impl Metadata {
         let value = u16::try_from(index).ok().and_then(|index| heap.get_object(index));
         let value = value.map(<[u8]>::to_vec);
         self.heap = Some((address, heap));
-        value.ok_or_else(|| invalid("a value that is not in its heap"))
+        let value = value.ok_or_else(|| invalid("a value that is not in its heap"))?;
+        // many may be the same value of a small file
+        self.charge(value.len() as u64)?;
+        Ok(value)
+    }
+
+    /// Counts bytes that the file makes us hold.
+    fn charge(&mut self, bytes: u64) -> Result<()> {
+        self.budget_bytes = self.budget_bytes.checked_sub(bytes.max(16)).ok_or_else(|| {
+            Error::data_invalid("its metadata refer to themselves: far more than the file was read")
+        })?;
+        Ok(())
     }
 
     fn heap_at(&mut self, address: u64) -> Result<GlobalHeapCollection> {
